@@ -1,0 +1,198 @@
+"""The closed list of expected failures.
+
+A `UserError` is the caller's to mend and travels in the payload; every other `DomainError` is a top-level error whose
+class names its code. What is neither is a bug: it is logged and masked.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, ClassVar
+
+
+class ErrorCode(StrEnum):
+    """What a user error is about."""
+
+    INVALID = "INVALID"
+    TAKEN = "TAKEN"
+    CONFLICT = "CONFLICT"
+    STALE_VERSION = "STALE_VERSION"
+    TRANSITION_NOT_ALLOWED = "TRANSITION_NOT_ALLOWED"
+    LIMIT_REACHED = "LIMIT_REACHED"
+    EXPIRED = "EXPIRED"
+    WRONG_CREDENTIALS = "WRONG_CREDENTIALS"
+    FEATURE_DISABLED = "FEATURE_DISABLED"
+    IN_PROGRESS = "IN_PROGRESS"
+
+
+class DomainError(Exception):
+    """Any expected failure."""
+
+
+class UserError(DomainError):
+    """A refusal that the caller can mend. `path` names the argument by Python names, outermost first."""
+
+    code: ErrorCode = ErrorCode.INVALID
+
+    def __init__(self, message: str, *path: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+
+
+class UserErrors(DomainError):
+    """Several refusals at once, so that a form shows all its faults."""
+
+    def __init__(self, errors: Sequence[UserError]) -> None:
+        super().__init__("; ".join(error.message for error in errors))
+        self.errors = tuple(errors)
+
+
+class Invalid(UserError):
+    """A value that breaks a stated rule."""
+
+
+class Taken(UserError):
+    """A value that must be unique and is not."""
+
+    code = ErrorCode.TAKEN
+
+
+class Conflict(UserError):
+    """The present state of the row forbids it."""
+
+    code = ErrorCode.CONFLICT
+
+
+class WrongCredentials(UserError):
+    """Address and password do not belong together."""
+
+    code = ErrorCode.WRONG_CREDENTIALS
+
+
+class StaleVersion(UserError):
+    """`if_version` did not match; `current` is the row as it stands now."""
+
+    code = ErrorCode.STALE_VERSION
+
+    def __init__(self, current: Any) -> None:
+        super().__init__(f"The version is {current.version} by now. Read the current row and try again.", "if_version")
+        self.current = current
+
+
+class TransitionNotAllowed(UserError):
+    """A state machine refused; `allowed` names the states that can be reached from `source`."""
+
+    code = ErrorCode.TRANSITION_NOT_ALLOWED
+
+    def __init__(self, source: str, target: str, allowed: Sequence[str], *path: str) -> None:
+        choice = ", ".join(allowed) or "nothing"
+        super().__init__(f"{source} cannot be followed by {target}. Allowed: {choice}.", *path)
+        self.source = source
+        self.allowed = tuple(allowed)
+
+
+class LimitReached(UserError):
+    """A stated cap is reached; `used` counts what is there already."""
+
+    code = ErrorCode.LIMIT_REACHED
+
+    def __init__(self, feature: str, limit: int, used: int, *path: str) -> None:
+        super().__init__(f"At most {limit} {feature.replace('_', ' ')}; {used} are there.", *path)
+        self.feature = feature
+        self.limit = limit
+        self.used = used
+
+
+class RequestError(DomainError):
+    """A failure of the whole field. `code` is its `extensions.code`; `details` go beside it."""
+
+    code: ClassVar[str]
+
+    def __init__(self, message: str, **details: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+
+class Unauthenticated(RequestError):
+    """No credentials, or such as do not hold."""
+
+    code = "UNAUTHENTICATED"
+
+    def __init__(self, message: str = "Sign in first.") -> None:
+        super().__init__(message)
+
+
+class Forbidden(RequestError):
+    """The caller sees the thing but may not do this to it."""
+
+    code = "FORBIDDEN"
+
+    def __init__(self, permission: str, message: str | None = None) -> None:
+        super().__init__(message or f"This needs the permission {permission}.", permission=permission)
+
+
+class NotFound(RequestError):
+    """No such thing for this caller; another tenant's looks the same."""
+
+    code = "NOT_FOUND"
+
+    def __init__(self, noun: str) -> None:
+        super().__init__(f"There is no such {noun}.")
+
+
+class BadInput(RequestError):
+    """An argument that no rule of the product needs to look at to refuse it."""
+
+    code = "BAD_USER_INPUT"
+
+
+class RateLimited(RequestError):
+    """Too many tries; `retry_after_s` says how long to wait."""
+
+    code = "RATE_LIMITED"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"Too many tries. Wait {retry_after_s} s.", retryAfter=retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(RequestError):
+    """A server that is needed for this does not answer."""
+
+    code = "UNAVAILABLE"
+
+
+class Faults:
+    """Collects every fault of an input before refusing it."""
+
+    def __init__(self) -> None:
+        self._errors: list[UserError] = []
+
+    def add(self, message: str, *path: str) -> None:
+        self._errors.append(Invalid(message, *path))
+
+    def text(self, value: str | None, *path: str, least: int, most: int) -> None:
+        """`value` has `least` to `most` characters and is not blank; None passes."""
+        if value is None:
+            return
+        if not least <= len(value) <= most:
+            self.add(f"Must have {least} to {most} characters; it has {len(value)}.", *path)
+        elif least and not value.strip():
+            self.add("Must not be blank.", *path)
+
+    def number(self, value: int | None, *path: str, least: int, most: int) -> None:
+        """`value` lies between `least` and `most`; None passes."""
+        if value is not None and not least <= value <= most:
+            self.add(f"Must be from {least} to {most}.", *path)
+
+    def required(self, values: dict[str, Any], *names: str) -> None:
+        """None of `names` is cleared with null."""
+        for name in names:
+            if name in values and values[name] is None:
+                self.add("Cannot be cleared.", name)
+
+    def check(self) -> None:
+        """Raises UserErrors when anything was added."""
+        if self._errors:
+            raise UserErrors(self._errors)

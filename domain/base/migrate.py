@@ -1,0 +1,81 @@
+"""Migrations: apply them under an advisory lock, write new ones, tell whether the database is current."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+from tortoise.context import TortoiseContext
+from tortoise.migrations.api import migrate as tortoise_migrate
+from tortoise.migrations.autodetector import MigrationAutodetector
+from tortoise.migrations.writer import MigrationWriter
+
+from domain.base.database import Door, address_of, system, tortoise_config
+from domain.base.row_security import make_roles, secure
+from domain.base.settings import Settings
+
+# Any constant does, as long as every process takes the same one.
+_LOCK = 5_021_998_001
+_FOLDER = Path(__file__).resolve().parent.parent / "migrations"
+
+
+async def migrate(settings: Settings) -> list[str]:
+    """Make the roles, apply what is missing, put row-level security in place; the names applied.
+
+    DATABASE_URL must be the owner's. Two at once wait for each other: Tortoise itself takes no lock.
+    """
+    url = urlsplit(settings.database_url or "")
+    credentials: dict[str, Any] = {
+        "user": unquote(url.username or "postgres"),
+        "password": unquote(url.password or "") or None,
+    }
+    owner = await asyncpg.connect(**address_of(settings), **credentials)
+    try:
+        await owner.execute("SELECT pg_advisory_lock($1)", _LOCK)
+        await make_roles(owner, settings)
+        applied: list[str] = []
+
+        def note(event: str, _app: str, name: str) -> None:
+            if event == "apply_done":
+                applied.append(name)
+
+        config = tortoise_config(settings, **credentials, minsize=1, maxsize=2)
+        async with TortoiseContext():
+            await tortoise_migrate(config=config, progress=note)
+        async with owner.transaction():
+            await secure(owner, settings)
+        return applied
+    finally:
+        # Ending the session gives the lock back.
+        await owner.close()
+
+
+async def current() -> bool:
+    """Whether the database has every migration of this code."""
+    async with system(Door.HEALTH) as connection:
+        rows = await connection.fetch("SELECT name FROM tortoise_migrations WHERE app = 'planwire'")
+    return {path.stem for path in _FOLDER.glob("[0-9]*.py")} <= {row["name"] for row in rows}
+
+
+async def _unwritten(settings: Settings) -> list[MigrationWriter]:
+    config = tortoise_config(settings)
+    async with TortoiseContext() as context:
+        await context.init(config=config, init_connections=False)
+        if context.apps is None:
+            raise RuntimeError("no models were found")
+        apps = {label: dict(app) for label, app in config["apps"].items()}
+        return await MigrationAutodetector(context.apps, apps).changes()
+
+
+async def missing(settings: Settings) -> bool:
+    """Whether the models hold something that no migration makes. Needs no database."""
+    return bool(await _unwritten(settings))
+
+
+async def make(settings: Settings) -> list[str]:
+    """Write a migration for what the models hold beyond the present ones; the names written."""
+    writers = await _unwritten(settings)
+    for writer in writers:
+        await asyncio.to_thread(writer.write)
+    return [writer.name for writer in writers]

@@ -1,0 +1,250 @@
+"""Environment -> frozen Settings. Nothing else in the code reads settings from the environment.
+
+All faults are found in one pass and told in one message, which never holds a value that could be a secret.
+"""
+
+import difflib
+import ipaddress
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import SplitResult, parse_qs, urlsplit
+
+DEFAULT_PUBLIC_URL = "http://127.0.0.1:8000"
+DEFAULT_DATA_DIR = ".planwire"
+DEFAULT_FORWARDED_ALLOW_IPS: tuple[str, ...] = ("127.0.0.1",)
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("json", "console")
+# 32 characters of base64 hold 192 bits; a shorter key could be guessed from what it signed.
+SECRET_KEY_MIN_LENGTH = 32
+# The embedded Postgres takes 200 connections, for all processes together.
+POOL_SIZE_MAX = 100
+# LOGLEVEL and REDIS_URI are misspellings (0.89 and more); BASE_URL and SECRET_KEY_BASE (0.80) are somebody else's.
+NEAR_MISS = 0.88
+# Every variable under these is ours, so one that is not known is a mistake.
+OWN_PREFIXES = ("PLANWIRE_", "DATABASE_")
+KNOWN = (
+    "ALLOWED_ORIGINS",
+    "DATABASE_POOL_SIZE",
+    "DATABASE_URL",
+    "FORWARDED_ALLOW_IPS",
+    "LOG_FORMAT",
+    "LOG_LEVEL",
+    "PLANWIRE_DATA",
+    "PUBLIC_URL",
+    "REDIS_URL",
+    "SECRET_KEY",
+)
+DEFAULT_PORTS = {"http": 80, "https": 443}
+T = TypeVar("T")
+
+
+class SettingsError(Exception):
+    """The environment cannot be used. The message has one line per fault."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one process runs with. `embedded` says that no DATABASE_URL was given, also after one was filled in."""
+
+    data_dir: Path
+    embedded: bool
+    # Kept out of the repr, which ends up in tracebacks and test reports: these three hold passwords.
+    database_url: str | None = field(repr=False)
+    redis_url: str | None = field(repr=False)
+    secret_key: str = field(repr=False)
+    public_url: str = DEFAULT_PUBLIC_URL
+    allowed_origins: tuple[str, ...] = (DEFAULT_PUBLIC_URL,)
+    forwarded_allow_ips: tuple[str, ...] = DEFAULT_FORWARDED_ALLOW_IPS
+    database_pool_size: int = 10
+    log_level: str = "info"
+    log_format: str = "json"
+
+
+def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Settings:
+    """Settings from environment variables; `data_dir` goes before PLANWIRE_DATA. An empty variable counts as absent.
+
+    With neither DATABASE_URL nor SECRET_KEY a key is made and kept in the data directory, mode 0600.
+    Raises SettingsError with one line per fault; nothing was written then.
+    """
+    given = {name: value.strip() for name, value in environ.items() if value.strip()}
+    faults = _unknown(given)
+
+    def read(name: str, parse: Callable[[str], T], default: T) -> T:
+        if name not in given:
+            return default
+        try:
+            return parse(given[name])
+        except ValueError as fault:
+            faults.append(f"{name}: {fault}")
+            return default
+
+    database_url = read("DATABASE_URL", _database_url, None)
+    redis_url = read("REDIS_URL", _redis_url, None)
+    secret_key = read("SECRET_KEY", _secret_key, "")
+    public_url = read("PUBLIC_URL", _public_url, DEFAULT_PUBLIC_URL)
+    own_origin: tuple[str, ...] = (public_url,)
+    allowed_origins = read("ALLOWED_ORIGINS", _origins, own_origin)
+    forwarded_allow_ips = read("FORWARDED_ALLOW_IPS", _addresses, DEFAULT_FORWARDED_ALLOW_IPS)
+    database_pool_size = read("DATABASE_POOL_SIZE", _pool_size, 10)
+    log_level = read("LOG_LEVEL", lambda value: _one_of(LOG_LEVELS, value), "info")
+    log_format = read("LOG_FORMAT", lambda value: _one_of(LOG_FORMATS, value), "json")
+
+    if "PUBLIC_URL" in given and public_url not in allowed_origins:
+        faults.append("ALLOWED_ORIGINS: does not hold PUBLIC_URL, so the product's own pages would be refused")
+    embedded = "DATABASE_URL" not in given
+    if not embedded and "SECRET_KEY" not in given:
+        faults.append(f"SECRET_KEY: required with DATABASE_URL; at least {SECRET_KEY_MIN_LENGTH} random characters")
+    directory = (data_dir or Path(given.get("PLANWIRE_DATA", DEFAULT_DATA_DIR))).absolute()
+    if directory.exists() and not directory.is_dir():
+        faults.append(f"{'--data' if data_dir else 'PLANWIRE_DATA'}: {directory} is not a directory")
+    if not faults and embedded and not secret_key:
+        try:
+            secret_key = _kept_key(directory)
+        except (OSError, ValueError) as fault:
+            faults.append(f"SECRET_KEY: none given, and none can be kept in {directory}: {fault}")
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return Settings(
+        data_dir=directory,
+        embedded=embedded,
+        database_url=database_url,
+        redis_url=redis_url,
+        secret_key=secret_key,
+        public_url=public_url,
+        allowed_origins=allowed_origins,
+        forwarded_allow_ips=forwarded_allow_ips,
+        database_pool_size=database_pool_size,
+        log_level=log_level,
+        log_format=log_format,
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address (without brackets) never leaves this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        # RFC 6761, section 6.3: localhost and all below it.
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _unknown(given: Mapping[str, str]) -> list[str]:
+    faults = []
+    for name in sorted(given.keys() - set(KNOWN)):
+        near = difflib.get_close_matches(name.upper(), KNOWN, n=1, cutoff=NEAR_MISS)
+        if near:
+            faults.append(f"{name}: unknown setting, did you mean {near[0]}?")
+        elif name.startswith(OWN_PREFIXES):
+            faults.append(f"{name}: unknown setting; known are {', '.join(KNOWN)}")
+    return faults
+
+
+def _split(url: str, schemes: tuple[str, ...]) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        # The reason given by urllib can quote the password.
+        raise ValueError("is not a URL; special characters in a password are written as %XX") from None
+    if parts.scheme not in schemes:
+        raise ValueError(f"has to begin with {' or '.join(scheme + '://' for scheme in schemes)}")
+    return parts
+
+
+def _database_url(value: str) -> str:
+    parts = _split(value, ("postgres", "postgresql"))
+    if not parts.hostname and "host" not in parse_qs(parts.query):
+        raise ValueError("names no host")
+    if not parts.path.strip("/"):
+        raise ValueError("names no database; it ends in /NAME")
+    return value
+
+
+def _redis_url(value: str) -> str:
+    parts = _split(value, ("redis", "rediss", "unix"))
+    if parts.scheme == "unix" and not parts.path.strip("/"):
+        raise ValueError("names no socket")
+    if parts.scheme != "unix" and not parts.hostname:
+        raise ValueError("names no host")
+    return value
+
+
+def _secret_key(value: str) -> str:
+    if len(value) < SECRET_KEY_MIN_LENGTH:
+        raise ValueError(f"has {len(value)} characters; at least {SECRET_KEY_MIN_LENGTH} are needed")
+    return value
+
+
+def _origin(value: str) -> str:
+    """An origin as browsers send it: lower case, no default port, no slash at the end."""
+    parts = _split(value, ("http", "https"))
+    if not parts.hostname or "@" in parts.netloc or parts.path.strip("/") or "?" in value or "#" in value:
+        raise ValueError("an origin is scheme, host and port alone, like https://planwire.example")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    port = "" if parts.port in (None, DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}"
+
+
+def _public_url(value: str) -> str:
+    origin = _origin(value)
+    if origin.startswith("http://") and not is_loopback(urlsplit(origin).hostname or ""):
+        raise ValueError("has to be https:// for a host other than this machine; sessions would travel in the open")
+    return origin
+
+
+def _listed(value: str) -> list[str]:
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    if "*" in value:
+        raise ValueError("every origin is to be named, * is not one")
+    return tuple(dict.fromkeys(_origin(item) for item in _listed(value)))
+
+
+def _addresses(value: str) -> tuple[str, ...]:
+    if value == "*":
+        return ("*",)
+    for item in _listed(value):
+        try:
+            ipaddress.ip_network(item, strict=False)
+        except ValueError:
+            raise ValueError("is a list of IP addresses or networks, or * alone") from None
+    return tuple(_listed(value))
+
+
+def _pool_size(value: str) -> int:
+    # isascii, because int() also reads the digits of other scripts.
+    if not (value.isascii() and value.isdigit() and 1 <= int(value) <= POOL_SIZE_MAX):
+        raise ValueError(f"has to be a whole number from 1 to {POOL_SIZE_MAX}")
+    return int(value)
+
+
+def _one_of(choices: tuple[str, ...], value: str) -> str:
+    if value.lower() not in choices:
+        raise ValueError(f"has to be one of {', '.join(choices)}")
+    return value.lower()
+
+
+def _kept_key(directory: Path) -> str:
+    """The key of a data directory, made on first use. Raises OSError; ValueError when the kept key is too short."""
+    path = directory / "secret_key"
+    if not path.exists():
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = directory / f"secret_key.{secrets.token_hex(8)}"
+        try:
+            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+                file.write(secrets.token_urlsafe(48))
+                file.flush()
+                os.fsync(file.fileno())
+            # A link appears whole or not at all, and not over the key of a process that was faster.
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink(missing_ok=True)
+    return _secret_key(path.read_text(encoding="ascii").strip())

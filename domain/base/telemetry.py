@@ -1,0 +1,100 @@
+"""Logs: structlog and the standard library's loggers end in one stream of lines on stderr, cleared of what is private.
+
+Who binds request_id, trace_id, user_id, org_id and operation is the caller's affair; they are merged in here.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from domain.base.settings import Settings
+
+REDACTED = "[redacted]"
+# Found anywhere in a key, so that new_password and x-authorization count too.
+PRIVATE_PARTS = re.compile(
+    r"passw|token|secret|authorization|cookie|e_?mail|api_?key|credential|database_url|redis_url", re.I
+)
+# These hold what a client sent: documents, variables, bodies.
+PRIVATE_KEYS = frozenset({"query", "document", "body", "variables", "source", "headers", "address"})
+# Exceptions of vendors quote values: Postgres says "Key (email)=(...) already exists".
+# The possessive run after the look-behind keeps the search linear on long texts.
+PRIVATE_TEXT = re.compile(
+    r"(?<![^\s@=()<>\"',;:])[^\s@=()<>\"',;:]++@[^\s@=()<>\"',;:]+\.[a-z]{2,}"  # an address
+    r"|(?<=://)[^/\s@]+@"  # user and password of a URL
+    r"|(?<=Bearer )\S+",
+    re.I,
+)
+# What a client sent can be as long as a request body.
+TEXT_MAX = 20_000
+# A stack of exceptions can nest values without end; what lies deeper is dropped.
+DEPTH_MAX = 6
+# Chatty at info, and below it they log statements with their values.
+QUIET_LOGGERS = ("uvicorn", "uvicorn.error", "tortoise", "asyncio", "websockets", "asyncpg")
+
+
+def configure(settings: Settings) -> None:
+    """Send all logging of this process to stderr: JSON lines, or lines to read when `log_format` is console."""
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: Processor
+    if settings.log_format == "console":
+        # Not the pretty tracebacks: they show local variables, passwords among them.
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    else:
+        renderer = structlog.processors.JSONRenderer()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.StackInfoRenderer(),
+                structlog.processors.format_exc_info,
+                redact,
+                renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for name in QUIET_LOGGERS:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    logging.captureWarnings(True)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=False,
+    )
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Replace private values by name of their key, and addresses, URL passwords and bearer tokens in any text."""
+    return {key: _cleared(key, value, DEPTH_MAX) for key, value in event.items()}
+
+
+def _cleared(key: str, value: Any, depth: int) -> Any:
+    # Numbers and flags tell nothing: token_count may stay.
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if PRIVATE_PARTS.search(key) or key.lower() in PRIVATE_KEYS or depth == 0:
+        return REDACTED
+    if isinstance(value, Mapping):
+        return {str(name): _cleared(str(name), item, depth - 1) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_cleared("", item, depth - 1) for item in value]
+    return PRIVATE_TEXT.sub(REDACTED, str(value)[:TEXT_MAX])

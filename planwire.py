@@ -1,0 +1,456 @@
+"""The command line: dev, serve, migrate, seed, schema. It stands above all packages and holds no product rule."""
+
+import argparse
+import asyncio
+import contextlib
+import difflib
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+import uvicorn
+import uvloop
+
+from domain.base import database, embedded, migrate, telemetry
+from domain.base.settings import Settings, SettingsError, is_loopback, load
+from domain.demo import seed
+from graph import schema
+from graph.app import create_app
+
+SCHEMA_FILE = Path(__file__).resolve().parent / "schema.graphql"
+DIFF_LINES = 40
+BACKLOG = 2048
+READY_DEADLINE_S = 60.0
+READY_POLL_S = 0.05
+# Requests get this long to end, then the application to close its connections. With the servers' own deadlines every
+# process has ended in under 5 s.
+REQUESTS_DEADLINE_S = 2
+SHUTDOWN_DEADLINE_S = 2.4
+# A frame is one operation; 256 KiB is more than any document that passes the limits.
+WEBSOCKET_FRAME_BYTES = 256 * 1024
+# A worker that dies younger than this did not get to work; the third in a row says that none will.
+WORKER_YOUNG_S = 10.0
+WORKER_TRIES = 3
+SPAWN = multiprocessing.get_context("spawn")
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+log = structlog.get_logger("planwire")
+
+
+class CommandError(Exception):
+    """The command cannot go on; the message is one line for the person at the prompt."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status. 2 means that nothing was started: bad arguments, settings or a taken port."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except SettingsError as fault:
+        lines = "\n".join(f"  {line}" for line in str(fault).splitlines())
+        _complain(f"the settings cannot be used:\n{lines}")
+        return 2
+    except CommandError as fault:
+        _complain(str(fault))
+        return fault.status
+    except embedded.EmbeddedError as fault:
+        _complain(str(fault))
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    data = argparse.ArgumentParser(add_help=False)
+    data.add_argument("--data", type=Path, metavar="DIR", help="where the embedded servers keep their data")
+    address = argparse.ArgumentParser(add_help=False)
+    address.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    address.add_argument("--port", type=_port, default=8000, help="0 takes a free one (default %(default)s)")
+    parser = argparse.ArgumentParser(prog="planwire", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], *parents: argparse.ArgumentParser) -> Any:
+        added = commands.add_parser(name, help=run.__doc__, description=run.__doc__, parents=parents)
+        added.set_defaults(command=run)
+        return added
+
+    command("dev", _dev, data, address)
+    serve = command("serve", _serve, data, address)
+    serve.add_argument("--workers", type=_count, default=1, help="processes that share the port (default %(default)s)")
+    migrations = command("migrate", _migrate, data).add_mutually_exclusive_group()
+    migrations.add_argument("--make", action="store_true", help="write a migration for what the models hold beyond it")
+    migrations.add_argument("--check", action="store_true", help="fail when a migration is missing")
+    command("seed", _seed, data)
+    command("schema", _schema).add_argument("--check", action="store_true", help="fail when the file is not current")
+    return parser
+
+
+def _port(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and int(value) < 65536):
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return int(value)
+
+
+def _count(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and int(value) > 0):
+        raise argparse.ArgumentTypeError("has to be a whole number above 0")
+    return int(value)
+
+
+def _dev(options: argparse.Namespace) -> int:
+    """Start everything on this machine, with demo data, and serve."""
+    settings = _settings(options, {"LOG_FORMAT": "console"})
+
+    async def work(listener: socket.socket, local: Settings) -> None:
+        async with embedded.servers(local) as live:
+            await migrate.migrate(live)
+            async with _connected(live):
+                if await seed.is_empty():
+                    await seed.seed(live)
+            await _serve_here(live, listener, (_ready_line(options.host, listener), seed.SIGN_IN))
+
+    with _listener(options.host, options.port) as listener:
+        _run(work(listener, _at_own_address(settings, os.environ, options.host, listener)))
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    """Serve the API; the servers of DATABASE_URL and REDIS_URL, or embedded ones."""
+    settings = _settings(options)
+
+    async def work(listener: socket.socket) -> None:
+        async with embedded.servers(settings) as live:
+            if live.embedded:
+                await migrate.migrate(live)
+            lines = (_ready_line(options.host, listener),)
+            if options.workers == 1:
+                await _serve_here(live, listener, lines)
+            else:
+                await _serve_in_workers(live, listener, options.workers, lines)
+
+    with _listener(options.host, options.port) as listener:
+        _run(work(listener))
+    return 0
+
+
+def _migrate(options: argparse.Namespace) -> int:
+    """Make the database current, with DATABASE_URL as its owner."""
+    settings = _settings(options)
+
+    async def work() -> None:
+        if options.check:
+            if await migrate.missing(settings):
+                raise CommandError("a migration is missing: planwire migrate --make writes it")
+            _say("no migration is missing")
+            return
+        if options.make:
+            names = await migrate.make(settings)
+            _say("\n".join(f"written: {name}" for name in names) or "no migration is missing")
+            return
+        async with embedded.servers(settings, guest=True) as live:
+            names = await migrate.migrate(live)
+        _say("\n".join(f"applied: {name}" for name in names) or "the database is current")
+
+    return 130 if _run(work()) else 0
+
+
+def _seed(options: argparse.Namespace) -> int:
+    """Write the demo data; where they are already, change nothing."""
+    settings = _settings(options)
+
+    async def work() -> None:
+        async with embedded.servers(settings, guest=True) as live:
+            await migrate.migrate(live)
+            async with _connected(live):
+                written = await seed.seed(live)
+        _say("demo data written" if written else "demo data were there already")
+        _say(seed.SIGN_IN)
+
+    return 130 if _run(work()) else 0
+
+
+def _schema(options: argparse.Namespace) -> int:
+    """Print the schema to schema.graphql."""
+    printed = schema.printed()
+    present = SCHEMA_FILE.read_text(encoding="utf-8") if SCHEMA_FILE.exists() else ""
+    if not options.check:
+        SCHEMA_FILE.write_text(printed, encoding="utf-8")
+        _say(f"{SCHEMA_FILE.name} {'was current' if printed == present else 'written'}")
+    elif printed != present:
+        diff = difflib.unified_diff(
+            present.splitlines(), printed.splitlines(), "the file", "the code", lineterm="", n=1
+        )
+        _say("\n".join(islice(diff, DIFF_LINES)))
+        raise CommandError(f"{SCHEMA_FILE.name} is not current: planwire schema writes it")
+    else:
+        _say(f"{SCHEMA_FILE.name} is current")
+    return 0
+
+
+def _settings(options: argparse.Namespace, defaults: Mapping[str, str] | None = None) -> Settings:
+    settings = load({**(defaults or {}), **os.environ}, data_dir=options.data)
+    telemetry.configure(settings)
+    return settings
+
+
+@contextlib.asynccontextmanager
+async def _connected(settings: Settings) -> AsyncIterator[None]:
+    await database.connect(settings)
+    try:
+        yield
+    finally:
+        await database.disconnect()
+
+
+def _run(work: Coroutine[Any, Any, None]) -> bool:
+    """Run to the end, or to the first stop signal, which cancels the work. Whether there was one."""
+    stopped = False
+
+    async def cancellable() -> None:
+        task, loop, parent = asyncio.current_task(), asyncio.get_running_loop(), multiprocessing.parent_process()
+
+        def stop() -> None:
+            nonlocal stopped
+            if parent is not None:
+                loop.remove_reader(parent.sentinel)
+            # A second Ctrl-C must not cancel the clean-up; that has deadlines of its own.
+            if task is not None and not stopped:
+                stopped = True
+                task.cancel()
+
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, stop)
+        if parent is not None:
+            # Readable once the parent has ended, also by SIGKILL: a worker alone would hold the port for ever.
+            loop.add_reader(parent.sentinel, stop)
+        await work
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(cancellable())
+        except asyncio.CancelledError:
+            if not stopped:
+                raise
+    return stopped
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """A listening socket, taken before anything is started. Raises CommandError when the address cannot be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError):
+        raise CommandError(f"{host} is no address to listen on", 2) from None
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        # Two sockets that are bound and do not listen yet can have the same port.
+        listener.listen(BACKLOG)
+    except OSError as fault:
+        listener.close()
+        reason = fault.strerror.lower() if fault.strerror else "cannot be used"
+        raise CommandError(f"{_origin(host, port)} cannot be listened on: {reason}; choose another --port", 2) from None
+    return listener
+
+
+def _origin(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _port_of(listener: socket.socket) -> int:
+    return int(listener.getsockname()[1])
+
+
+def _ready_line(host: str, listener: socket.socket) -> str:
+    return f"ready: {_origin(host, _port_of(listener))}/graphql"
+
+
+def _at_own_address(settings: Settings, environ: Mapping[str, str], host: str, listener: socket.socket) -> Settings:
+    """Settings whose origins are where `dev` really listens, as far as the environment does not say otherwise."""
+    port = _port_of(listener)
+    near = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
+    if not environ.get("PUBLIC_URL", "").strip():
+        settings = replace(settings, public_url=_origin(near, port))
+    own = [settings.public_url]
+    if is_loopback(urlsplit(settings.public_url).hostname or ""):
+        own += [_origin("127.0.0.1", port), _origin("localhost", port)]
+    given = settings.allowed_origins if environ.get("ALLOWED_ORIGINS", "").strip() else ()
+    return replace(settings, allowed_origins=tuple(dict.fromkeys([*given, *own])))
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its signal handlers, which end it before the servers it stands on could be stopped."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets=sockets)
+        except SystemExit:
+            raise CommandError("the application did not start; the lines above say why") from None
+
+
+async def _serve_until_cancelled(settings: Settings, listener: socket.socket) -> None:
+    server = _Server(
+        uvicorn.Config(
+            create_app(settings),
+            http="httptools",
+            ws="websockets-sansio",
+            ws_max_size=WEBSOCKET_FRAME_BYTES,
+            ws_per_message_deflate=False,
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            forwarded_allow_ips=list(settings.forwarded_allow_ips),
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=REQUESTS_DEADLINE_S,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        server.should_exit = True
+        await asyncio.wait({serving}, timeout=SHUTDOWN_DEADLINE_S)
+        if not serving.done():
+            serving.cancel()
+        raise
+    raise CommandError("the server ended by itself; the lines above say why")
+
+
+async def _serve_here(settings: Settings, listener: socket.socket, ready_lines: Sequence[str]) -> None:
+    await _all(_serve_until_cancelled(settings, listener), _announce(listener, ready_lines))
+
+
+async def _serve_in_workers(
+    settings: Settings, listener: socket.socket, count: int, ready_lines: Sequence[str]
+) -> None:
+    workers = [_keep_worker(settings, listener, number) for number in range(1, count + 1)]
+    await _all(*workers, _announce(listener, ready_lines))
+
+
+async def _all(*work: Coroutine[Any, Any, None]) -> None:
+    """Run side by side; the first failure ends the others and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for part in work:
+                group.create_task(part)
+    except ExceptionGroup as faults:
+        raise faults.exceptions[0] from None
+
+
+async def _announce(listener: socket.socket, lines: Sequence[str]) -> None:
+    """Write the lines once the system says that it is ready. Raises CommandError when it never does."""
+    try:
+        async with asyncio.timeout(READY_DEADLINE_S):
+            while True:
+                if await _is_ready(listener):
+                    break
+                await asyncio.sleep(READY_POLL_S)
+    except TimeoutError:
+        raise CommandError(f"not ready after {READY_DEADLINE_S:.0f} s; GET /health/ready says why") from None
+    for line in lines:
+        _say(line)
+
+
+async def _is_ready(listener: socket.socket) -> bool:
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    writer = None
+    try:
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(f"GET /health/ready HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        return (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+    except OSError:
+        return False
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+async def _keep_worker(settings: Settings, listener: socket.socket, number: int) -> None:
+    """Run a worker process, and another when it dies. Raises CommandError when it keeps dying young."""
+    clock = asyncio.get_running_loop().time
+    young = 0
+    while True:
+        worker = SPAWN.Process(target=_work, args=(settings, listener), name=f"planwire-worker-{number}")
+        begun = clock()
+        _start(worker)
+        try:
+            await _end_of(worker)
+        finally:
+            if worker.is_alive():
+                await _stop_worker(worker)
+        worker.join()
+        log.error("worker ended", worker=number, pid=worker.pid, exit_code=worker.exitcode)
+        young = young + 1 if clock() - begun < WORKER_YOUNG_S else 0
+        if young == WORKER_TRIES:
+            raise CommandError(f"worker {number} ended {WORKER_TRIES} times without working")
+
+
+def _start(worker: SpawnProcess) -> None:
+    # Ctrl-C goes to the whole group. A worker inherits the block and so hears of it only from us, by SIGTERM.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        worker.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+async def _stop_worker(worker: SpawnProcess) -> None:
+    worker.terminate()
+    try:
+        async with asyncio.timeout(SHUTDOWN_DEADLINE_S + 0.2):
+            await _end_of(worker)
+    except TimeoutError:
+        worker.kill()
+    worker.join()
+
+
+async def _end_of(worker: SpawnProcess) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(worker.sentinel, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(worker.sentinel)
+
+
+def _work(settings: Settings, listener: socket.socket) -> None:
+    """The life of a worker process. Settings, with the servers' URLs, come from the parent."""
+    telemetry.configure(settings)
+    try:
+        _run(_serve_until_cancelled(settings, listener))
+    except CommandError as fault:
+        log.error(str(fault))
+        raise SystemExit(fault.status) from None
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    # Whoever waits for the ready line may read from a pipe.
+    sys.stdout.flush()
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"planwire: {text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""A PostgreSQL of somebody else's: the owner is no superuser, every role needs its password."""
+
+import asyncio
+import json
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from domain.base.embedded import running
+from tests.processes import planwire, started
+
+SECRET = "only-for-this-test-" + "k" * 32
+CLOSED = "local all postgres trust\nlocal all all scram-sha-256\n"
+
+
+@pytest.fixture
+async def external(tmp_path: Path) -> AsyncIterator[dict[str, str]]:
+    """Environment of a server whose owner may make roles and nothing more."""
+    async with running(tmp_path / "server") as servers:
+        host = str(servers.sockets)
+        admin = await asyncpg.connect(host=host, port=5432, user="postgres", database="postgres")
+        await admin.execute("CREATE ROLE owner LOGIN CREATEROLE PASSWORD 'owners-own'")
+        await admin.execute('CREATE DATABASE "pm-data" OWNER owner')
+        access = Path(await admin.fetchval("SHOW hba_file"))
+        await asyncio.to_thread(access.write_text, CLOSED)
+        await admin.execute("SELECT pg_reload_conf()")
+        await admin.close()
+        yield {
+            "DATABASE_URL": f"postgresql://owner:owners-own@/pm-data?host={host}&port=5432",
+            "REDIS_URL": servers.redis_url,
+            "SECRET_KEY": SECRET,
+            "PLANWIRE_DATA": str(tmp_path / "unused"),
+        }
+
+
+def ask(origin: str, document: str, token: str | None = None) -> Any:
+    """The answer of a running server."""
+    headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
+    asked = urllib.request.Request(  # noqa: S310
+        f"{origin}/graphql", json.dumps({"query": document}).encode(), headers
+    )
+    with urllib.request.urlopen(asked, timeout=20) as answer:  # noqa: S310
+        return json.loads(answer.read())
+
+
+async def test_an_owner_without_superuser_migrates_and_the_made_roles_serve(
+    external: dict[str, str], tmp_path: Path
+) -> None:
+    first = planwire("migrate", **external)
+    second = planwire("migrate", **external)
+
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+
+    ownerless = external | {"DATABASE_URL": external["DATABASE_URL"].replace("owner:owners-own@", "")}
+    with started("serve", "--port", "0", **ownerless) as server:
+        signed_up = ask(
+            server.origin,
+            'mutation { signUp(input: {email: "a@b.test", password: "long enough", name: "A"}) { token } }',
+        )
+        token = signed_up["data"]["signUp"]["token"]
+        made = ask(
+            server.origin,
+            'mutation { organizationCreate(input: {name: "Org", slug: "org"}) { organization { slug viewerRole } } }',
+            token,
+        )
+
+    assert made["data"]["organizationCreate"]["organization"] == {"slug": "org", "viewerRole": "ADMIN"}
+    assert not (tmp_path / "unused").exists()

@@ -1,0 +1,164 @@
+"""Faults are all told at once and hold no secret; what is right is normalised."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from domain.base.settings import Settings, SettingsError, load
+
+KEY = "k" * 32
+SERVERS = {"DATABASE_URL": "postgres://u:pw-of-db@db.test/planwire", "SECRET_KEY": KEY}
+
+
+@pytest.mark.parametrize(
+    ("environ", "fault"),
+    [
+        ({"DATABASE_URL": "mysql://db.test/planwire"}, "DATABASE_URL: has to begin with postgres:// or postgresql://"),
+        ({"DATABASE_URL": "postgres:///planwire"}, "DATABASE_URL: names no host"),
+        ({"DATABASE_URL": "postgres://db.test/"}, "DATABASE_URL: names no database; it ends in /NAME"),
+        ({"DATABASE_URL": "postgres://u:a/b@db.test/planwire"}, "DATABASE_URL: is not a URL; special characters in a"),
+        ({"REDIS_URL": "http://cache.test"}, "REDIS_URL: has to begin with redis:// or rediss:// or unix://"),
+        ({"REDIS_URL": "redis://"}, "REDIS_URL: names no host"),
+        ({"REDIS_URL": "unix://"}, "REDIS_URL: names no socket"),
+        ({"SECRET_KEY": "short"}, "SECRET_KEY: has 5 characters; at least 32 are needed"),
+        ({"PUBLIC_URL": "http://planwire.test"}, "PUBLIC_URL: has to be https://"),
+        ({"PUBLIC_URL": "https://planwire.test/app"}, "PUBLIC_URL: an origin is scheme, host and port alone"),
+        ({"PUBLIC_URL": "https://u:pw@planwire.test"}, "PUBLIC_URL: an origin is scheme, host and port alone"),
+        ({"PUBLIC_URL": "https://planwire.test:99999"}, "PUBLIC_URL: is not a URL"),
+        ({"ALLOWED_ORIGINS": "*"}, "ALLOWED_ORIGINS: every origin is to be named, * is not one"),
+        ({"ALLOWED_ORIGINS": "planwire.test"}, "ALLOWED_ORIGINS: has to begin with http:// or https://"),
+        ({"FORWARDED_ALLOW_IPS": "10.0.0.1,proxy"}, "FORWARDED_ALLOW_IPS: is a list of IP addresses or networks"),
+        ({"DATABASE_POOL_SIZE": "0"}, "DATABASE_POOL_SIZE: has to be a whole number from 1 to 100"),
+        ({"DATABASE_POOL_SIZE": "101"}, "DATABASE_POOL_SIZE: has to be a whole number from 1 to 100"),
+        ({"DATABASE_POOL_SIZE": "many"}, "DATABASE_POOL_SIZE: has to be a whole number from 1 to 100"),
+        ({"LOG_LEVEL": "loud"}, "LOG_LEVEL: has to be one of debug, info, warning, error"),
+        ({"LOG_FORMAT": "xml"}, "LOG_FORMAT: has to be one of json, console"),
+        ({"PLANWIRE_DATA": "/dev/null"}, "PLANWIRE_DATA: /dev/null is not a directory"),
+        ({"PLANWIRE_DTA": "x"}, "PLANWIRE_DTA: unknown setting, did you mean PLANWIRE_DATA?"),
+        ({"PLANWIRE_COLOR": "red"}, "PLANWIRE_COLOR: unknown setting; known are ALLOWED_ORIGINS,"),
+        ({"DATABASE_HOST": "db.test"}, "DATABASE_HOST: unknown setting; known are"),
+        ({"REDIS_URI": "redis://x"}, "REDIS_URI: unknown setting, did you mean REDIS_URL?"),
+        ({"redis_url": "redis://x"}, "redis_url: unknown setting, did you mean REDIS_URL?"),
+        (
+            {"PUBLIC_URL": "https://a.test", "ALLOWED_ORIGINS": "https://b.test"},
+            "ALLOWED_ORIGINS: does not hold PUBLIC_URL",
+        ),
+    ],
+)
+def test_a_fault_is_told_and_nothing_is_written(environ: dict[str, str], fault: str, tmp_path: Path) -> None:
+    if environ.get("DATABASE_URL"):
+        environ = {"SECRET_KEY": KEY, **environ}
+    data_dir = None if "PLANWIRE_DATA" in environ else tmp_path / "data"
+
+    with pytest.raises(SettingsError) as raised:
+        load(environ, data_dir=data_dir)
+
+    assert str(raised.value).startswith(fault)
+    assert "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
+    environ = {"DATABASE_URL": "postgres://db.test", "LOGLEVEL": "info", "LOG_FORMAT": "xml", "PUBLIC_URL": "a.test"}
+
+    with pytest.raises(SettingsError) as raised:
+        load(environ, data_dir=tmp_path)
+
+    named = [line.split(":")[0] for line in str(raised.value).splitlines()]
+    assert named == ["LOGLEVEL", "DATABASE_URL", "PUBLIC_URL", "LOG_FORMAT", "SECRET_KEY"]
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"DATABASE_URL": "postgres://u:hunter2/@db.test/planwire"},
+        {"DATABASE_URL": "postgres://u:[hunter2@db.test/planwire"},
+        {"DATABASE_URL": "hunter2"},
+        {"REDIS_URL": "redis://:hunter2"},
+        {"SECRET_KEY": "hunter2"},
+        {"PUBLIC_URL": "https://u:hunter2@a.test"},
+        {"PLANWIRE_PASSWORD": "hunter2"},
+    ],
+)
+def test_no_message_holds_a_secret(environ: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load(environ, data_dir=tmp_path)
+
+    assert "hunter2" not in str(raised.value)
+
+
+def test_settings_do_not_show_their_secrets(tmp_path: Path) -> None:
+    settings = load({**SERVERS, "REDIS_URL": "redis://:pw-of-redis@cache.test"}, data_dir=tmp_path)
+
+    assert not any(secret in repr(settings) for secret in (KEY, "pw-of-db", "pw-of-redis"))
+
+
+def test_defaults_with_servers_of_ones_own(tmp_path: Path) -> None:
+    settings = load(SERVERS, data_dir=tmp_path)
+
+    assert settings == Settings(
+        data_dir=tmp_path,
+        embedded=False,
+        database_url=SERVERS["DATABASE_URL"],
+        redis_url=None,
+        secret_key=KEY,
+        public_url="http://127.0.0.1:8000",
+        allowed_origins=("http://127.0.0.1:8000",),
+        forwarded_allow_ips=("127.0.0.1",),
+        database_pool_size=10,
+        log_level="info",
+        log_format="json",
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_values_are_read_and_normalised(tmp_path: Path) -> None:
+    environ = {
+        "PLANWIRE_DATA": str(tmp_path),
+        "SECRET_KEY": f" {KEY} ",
+        "PUBLIC_URL": "https://Planwire.Test:443/",
+        "ALLOWED_ORIGINS": "https://planwire.test, http://[::1]:3000,https://planwire.test",
+        "FORWARDED_ALLOW_IPS": "10.0.0.0/8, ::1",
+        "DATABASE_POOL_SIZE": "100",
+        "LOG_LEVEL": "WARNING",
+        "REDIS_URL": "",
+        # Somebody else's, and not like one of ours.
+        "BASE_URL": "x",
+        "SECRET_KEY_BASE": "x",
+    }
+
+    settings = load(environ)
+
+    assert settings == Settings(
+        data_dir=tmp_path,
+        embedded=True,
+        database_url=None,
+        redis_url=None,
+        secret_key=KEY,
+        public_url="https://planwire.test",
+        allowed_origins=("https://planwire.test", "http://[::1]:3000"),
+        forwarded_allow_ips=("10.0.0.0/8", "::1"),
+        database_pool_size=100,
+        log_level="warning",
+        log_format="json",
+    )
+
+
+def test_embedded_mode_makes_a_key_and_keeps_it(tmp_path: Path) -> None:
+    first = load({}, data_dir=tmp_path / "data")
+    second = load({}, data_dir=tmp_path / "data")
+
+    kept = tmp_path / "data" / "secret_key"
+    assert first.embedded
+    assert len(first.secret_key) >= 32
+    assert second.secret_key == first.secret_key
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert list(kept.parent.iterdir()) == [kept]
+
+
+def test_a_kept_key_that_was_cut_short_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "secret_key").write_text("")
+
+    with pytest.raises(SettingsError, match="SECRET_KEY: none given, and none can be kept"):
+        load({}, data_dir=tmp_path)

@@ -1,0 +1,74 @@
+"""The commands as a person starts them: real processes with real signals."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+READY_DEADLINE_S = 60.0
+END_DEADLINE_S = 5.0
+# Settings of whoever runs the tests must not reach the commands under test.
+ENVIRON = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
+
+
+@dataclass(frozen=True)
+class Started:
+    """A command that serves, and what it told."""
+
+    process: "subprocess.Popen[str]"
+    origin: str
+    lines: list[str]
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body."""
+        with urllib.request.urlopen(self.origin + path, timeout=10) as response:  # noqa: S310
+            return response.status, response.read().decode()
+
+    def end(self, number: signal.Signals) -> tuple[int, float]:
+        """Exit status, and the seconds that it took."""
+        begun = time.monotonic()
+        self.process.send_signal(number)
+        return self.process.wait(READY_DEADLINE_S), time.monotonic() - begun
+
+
+def planwire(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    """A command that ends by itself."""
+    return subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "planwire", *arguments],
+        cwd=ROOT,
+        env={**ENVIRON, **environ},
+        capture_output=True,
+        text=True,
+        timeout=READY_DEADLINE_S,
+        check=False,
+    )
+
+
+@contextlib.contextmanager
+def started(*arguments: str, **environ: str) -> Iterator[Started]:
+    """A command that serves, from its ready line on; killed at the end if it still runs."""
+    with subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "planwire", *arguments],
+        cwd=ROOT,
+        env={**ENVIRON, **environ},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            first = process.stdout.readline().rstrip("\n")
+            assert first.startswith("ready: http://127.0.0.1:"), first
+            lines = [first]
+            if arguments[0] == "dev":
+                lines.append(process.stdout.readline().rstrip("\n"))
+            yield Started(process, first.removeprefix("ready: ").removesuffix("/graphql"), lines)
+        finally:
+            process.kill()
