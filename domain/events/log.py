@@ -1,0 +1,154 @@
+"""The log: facts are remembered while a transaction runs and written as its last step.
+
+Event: what a feature says happened. Fact: an event with its organization and doer. At the end of the outermost `tx()`
+the organization's counter goes up by the number of its facts and its row stays locked to the commit, so numbers follow
+commit order; the digest chain goes on from the counter's digest. A crash before the commit leaves neither the change
+nor its events; after it, both.
+"""
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+import orjson
+
+from domain.base.actor import Actor, ActorRef
+from domain.base.clock import new_id, now
+from domain.base.database import fetch, require_transaction
+from domain.base.sql import Row, sql
+
+
+@dataclass(frozen=True)
+class Change:
+    """A value before and after."""
+
+    was: Any
+    now: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """What happened, in ids and small values. Subclasses name their type, the kind of their subject, and their fields.
+
+    They are public (history, subscriptions, webhooks): fields are added, never changed.
+    """
+
+    type: ClassVar[str]
+    subject: ClassVar[str]
+    subject_id: UUID
+    project_id: UUID | None = None
+
+
+def private() -> Any:
+    """A field that may hold personal data or free text: kept apart from the chain, so that it can be erased."""
+    return field(default=None, metadata={"private": True})
+
+
+def changes(row: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Name -> Change for the values that differ from the row's; the fields of an event."""
+    return {name: Change(getattr(row, name), value) for name, value in values.items() if getattr(row, name) != value}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """An event, whose it is, who did it and when."""
+
+    org_id: UUID
+    actor: ActorRef
+    event: Event
+    at: datetime
+
+
+def emit(actor: Actor, org_id: UUID, event: Event) -> None:
+    """Remember a fact for the end of this transaction. Raises RuntimeError outside one."""
+    require_transaction().collect(_write, Fact(org_id, actor.ref, event, now()))
+
+
+async def _write(facts: list[Fact]) -> None:
+    """Write the facts of each organization, organizations in the order of their ids: two writers cannot deadlock."""
+    by_org: dict[UUID, list[Fact]] = {}
+    for fact in facts:
+        by_org.setdefault(fact.org_id, []).append(fact)
+    for org_id in sorted(by_org):
+        await _append(org_id, by_org[org_id])
+
+
+async def _append(org_id: UUID, facts: list[Fact]) -> None:
+    counted = sql(
+        "INSERT INTO event_counter AS counter (org_id, seq, digest) VALUES ({}, {}, ''::bytea) "
+        "ON CONFLICT (org_id) DO UPDATE SET seq = counter.seq + excluded.seq RETURNING seq, digest",
+        org_id,
+        len(facts),
+    )
+    (head,) = await fetch(counted, Row)
+    digest: bytes = head["digest"]
+    events: list[tuple[Any, ...]] = []
+    values: list[tuple[Any, ...]] = []
+    for seq, fact in enumerate(facts, start=head["seq"] - len(facts) + 1):
+        event_id = new_id()
+        data, apart = _split(fact.event)
+        values_digest = None
+        if apart:
+            salt, text = secrets.token_bytes(16), _canonical(apart)
+            values_digest = hashlib.sha256(salt + text.encode()).digest()
+            values.append((event_id, salt, text))
+        row = (
+            event_id,
+            seq,
+            fact.event.type,
+            fact.at,
+            fact.actor.kind.value,
+            fact.actor.id,
+            fact.event.project_id,
+            fact.event.subject,
+            fact.event.subject_id,
+            _canonical(data),
+            values_digest,
+        )
+        digest = chained(digest, org_id, row)
+        events.append((*row, digest))
+    columns = [list(column) for column in zip(*events, strict=True)]
+    kept = [list(column) for column in zip(*values, strict=True)] or [[], [], []]
+    await fetch(
+        sql(
+            "WITH event_rows AS (INSERT INTO event (org_id, id, seq, type, occurred_at, actor_kind, actor_id, "
+            "project_id, subject_kind, subject_id, data, values_digest, digest) "
+            "SELECT {}::uuid, * FROM unnest({}::uuid[], {}::bigint[], {}::text[], {}::timestamptz[], {}::text[], "
+            "{}::uuid[], {}::uuid[], {}::text[], {}::uuid[], {}::text[], {}::bytea[], {}::bytea[])), "
+            "value_rows AS (INSERT INTO event_values (org_id, event_id, salt, data) "
+            "SELECT {}::uuid, * FROM unnest({}::uuid[], {}::bytea[], {}::text[])) "
+            "UPDATE event_counter SET digest = {} WHERE org_id = {}",
+            org_id,
+            *columns,
+            org_id,
+            *kept,
+            digest,
+            org_id,
+        ),
+        Row,
+    )
+
+
+def chained(before: bytes, org_id: UUID, row: tuple[Any, ...]) -> bytes:
+    """The digest of an event: SHA-256 over the one before it and all its columns but the digest itself."""
+    plain = [value.hex() if isinstance(value, bytes) else value for value in row]
+    return hashlib.sha256(before + orjson.dumps([org_id, *plain], default=str)).digest()
+
+
+def _split(event: Event) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The event's own fields that are set: those that stay for good, and those that may be erased."""
+    data: dict[str, Any] = {}
+    apart: dict[str, Any] = {}
+    for item in fields(event):
+        value = getattr(event, item.name)
+        if item.name not in ("subject_id", "project_id") and value is not None:
+            (apart if item.metadata.get("private") else data)[item.name] = value
+    return data, apart
+
+
+def _canonical(value: Any) -> str:
+    # asyncpg's UUID is a class of its own, which orjson does not know.
+    return orjson.dumps(value, default=str, option=orjson.OPT_SORT_KEYS).decode()

@@ -1,0 +1,66 @@
+"""Accounts. None of these rows belongs to an organization, so row-level security does not reach them.
+
+The application role reads every column but the digests; those go through the system connection.
+"""
+
+from tortoise import fields
+from tortoise.models import Model
+
+from domain.base.clock import new_id, now
+
+
+class User(Model):
+    """A person. `email` is stored trimmed and lower-cased."""
+
+    id = fields.UUIDField(primary_key=True, default=new_id)
+    name = fields.TextField()
+    email = fields.TextField()
+    email_verified_at = fields.DatetimeField(null=True)
+    avatar_url = fields.TextField(null=True)
+    created_at = fields.DatetimeField(default=now)
+    updated_at = fields.DatetimeField(default=now)
+
+    class Meta:
+        table = "users"
+
+
+class Credential(Model):
+    """A person's password, as argon2id keeps it."""
+
+    user_id = fields.UUIDField(primary_key=True)
+    password_digest = fields.TextField()
+    updated_at = fields.DatetimeField(default=now)
+
+    class Meta:
+        table = "credential"
+
+
+class Preferences(Model):
+    """What a person chose for themselves."""
+
+    user_id = fields.UUIDField(primary_key=True)
+    locale = fields.TextField(default="en")
+    time_zone = fields.TextField(default="UTC")
+    email_on_assignment = fields.BooleanField(default=True)
+    email_on_mention = fields.BooleanField(default=True)
+    email_on_invitation = fields.BooleanField(default=True)
+    settings = fields.JSONField(default=dict)  # type: ignore[var-annotated]
+    updated_at = fields.DatetimeField(default=now)
+
+    class Meta:
+        table = "preferences"
+
+
+class Session(Model):
+    """A sign-in on one device. Only the digest of its token is kept."""
+
+    id = fields.UUIDField(primary_key=True, default=new_id)
+    user_id = fields.UUIDField()
+    token_digest = fields.BinaryField()
+    user_agent = fields.TextField(null=True)
+    created_at = fields.DatetimeField(default=now)
+    last_used_at = fields.DatetimeField(default=now)
+    expires_at = fields.DatetimeField()
+
+    class Meta:
+        table = "session"
