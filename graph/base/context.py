@@ -1,0 +1,104 @@
+"""What the fields of one operation share: who asks, the adapters, and the one data loader.
+
+A Context lives as long as its request or socket; an Operation as long as one operation. Several may run on a socket at
+once, so the running one is found by the task and not by the context.
+"""
+
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import strawberry
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from strawberry.dataloader import DataLoader
+
+from domain.adapters.wiring import Adapters
+from domain.base.actor import Actor
+from domain.base.errors import Unauthenticated
+from domain.base.settings import Settings
+
+_running: ContextVar["Operation"] = ContextVar("operation")
+
+
+class Operation:
+    """One query, mutation or subscription while it runs."""
+
+    def __init__(
+        self, caller: Actor | None, refusal: Exception | None, request_id: str, *, by_cookie: bool = False
+    ) -> None:
+        self.caller = caller
+        self.refusal = refusal
+        self.request_id = request_id
+        self.by_cookie = by_cookie
+        self.remembered: dict[Hashable, Any] = {}
+        self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}
+
+    def begin(self) -> None:
+        """Make this the running operation of the task."""
+        _running.set(self)
+
+    @property
+    def actor(self) -> Actor:
+        """The caller. Raises Unauthenticated when there is none."""
+        if self.refusal is not None:
+            raise self.refusal
+        if self.caller is None:
+            raise Unauthenticated
+        return self.caller
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` gave the first time: for what is the same for every row that a field is resolved for."""
+        if key not in self.remembered:
+            self.remembered[key] = make()
+        return self.remembered[key]
+
+    async def load(self, read: Callable[..., Awaitable[dict[Any, Any]]], key: Any, *arguments: Hashable) -> Any:
+        """What the batched read gives for the key, or None; all keys of one moment go into one call."""
+        loader = self._loaders.get((read, arguments))
+        if loader is None:
+
+            async def batch(keys: Sequence[Any]) -> list[Any]:
+                found = await read(self.actor, keys, *arguments)
+                return [found.get(key) for key in keys]
+
+            loader = self._loaders[(read, arguments)] = DataLoader(load_fn=batch)
+        return await loader.load(key)
+
+    def forget(self) -> None:
+        """Drop what was loaded, before something changes it."""
+        self._loaders.clear()
+
+
+@dataclass
+class Context:
+    """What one request or socket brings along."""
+
+    settings: Settings
+    adapters: Adapters
+    connection: HTTPConnection
+    response: Response | None
+    connection_params: dict[str, Any] | None = field(default=None)
+
+    @property
+    def operation(self) -> Operation:
+        """The operation that runs in this task."""
+        return _running.get()
+
+    @property
+    def actor(self) -> Actor:
+        """The caller. Raises Unauthenticated when there is none."""
+        return self.operation.actor
+
+    @property
+    def client_address(self) -> str:
+        """The network address of the other end, as the proxy settings give it."""
+        return self.connection.client.host if self.connection.client else "unknown"
+
+    async def load(self, read: Callable[..., Awaitable[dict[Any, Any]]], key: Any, *arguments: Hashable) -> Any:
+        """See Operation.load."""
+        return await self.operation.load(read, key, *arguments)
+
+
+Info: TypeAlias = strawberry.Info[Context, None]

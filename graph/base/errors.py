@@ -1,0 +1,142 @@
+"""How failures reach the client: a user error in the payload, everything else at the top level with its code."""
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, get_type_hints
+
+import strawberry
+import structlog
+from graphql import GraphQLError
+from strawberry.extensions import MaskErrors
+from strawberry.utils.str_converters import to_camel_case
+
+from domain.base import errors
+from domain.base.errors import ErrorCode, RequestError, UserErrors
+from graph.base.context import Operation, _running
+from graph.base.nodes import Node
+from graph.base.scalars import BigInt
+
+strawberry.enum(ErrorCode, description="What a user error is about.")
+log = structlog.get_logger("graph")
+
+
+@strawberry.interface
+class UserError:
+    """What the caller can mend."""
+
+    code: ErrorCode = strawberry.field(description="What it is about.")
+    message: str = strawberry.field(description="For people; its wording may change.")
+    path: list[str] = strawberry.field(description="The argument, outermost name first.")
+
+
+@strawberry.type
+class InputError(UserError):
+    """Bad value, duplicate, expired token, wrong password: all that needs no more than a code and a path."""
+
+
+@strawberry.type
+class StaleVersionError(UserError):
+    """`ifVersion` did not match; `current` is the row as it stands now."""
+
+    current_version: int = strawberry.field(description="The version that the row has now.")
+    current: Node | None = strawberry.field(description="The row as it stands now.")
+
+
+@strawberry.type
+class TransitionError(UserError):
+    """A state machine refused."""
+
+    from_: str = strawberry.field(name="from", description="The state it is in.")
+    allowed: list[str] = strawberry.field(description="The states that can be reached from here.")
+
+
+@strawberry.type
+class LimitError(UserError):
+    """The plan's limit, or a stated cap, is reached."""
+
+    feature: str = strawberry.field(description="What is limited.")
+    limit: BigInt = strawberry.field(description="How many may be there.")
+    used: BigInt = strawberry.field(description="How many are there.")
+
+
+ERROR_TYPES = (InputError, StaleVersionError, TransitionError, LimitError)
+
+
+def no_errors() -> Any:
+    """The `errors` field of a payload."""
+    return strawberry.field(default_factory=list, description="Why it was refused; empty when it was done.")
+
+
+def mutation(function: Callable[..., Any]) -> Any:
+    """A mutation field: user errors come back in its payload, whose type the function's return annotation names.
+
+    What was loaded before it is dropped, so that its payload shows what it did.
+    """
+    arguments = [name for name in inspect.signature(function).parameters if name not in ("self", "info")]
+
+    @wraps(function)
+    async def resolve(*args: Any, **kwargs: Any) -> Any:
+        _running.get().forget()
+        try:
+            return await function(*args, **kwargs)
+        except (errors.UserError, UserErrors) as refusal:
+            found = refusal.errors if isinstance(refusal, UserErrors) else (refusal,)
+            return payload_type()(errors=[_shown(error, arguments) for error in found])
+
+    def payload_type() -> Any:
+        hint = get_type_hints(function)["return"]
+        return next(part for part in hint.__args__ if part is not type(None))
+
+    return strawberry.mutation(resolver=resolve, description=inspect.getdoc(function))
+
+
+def _shown(error: errors.UserError, arguments: list[str]) -> UserError:
+    path = list(error.path)
+    if path and path[0] not in arguments and "input" in arguments:
+        path.insert(0, "input")
+    common: dict[str, Any] = {
+        "code": error.code,
+        "message": error.message,
+        "path": [to_camel_case(name) for name in path],
+    }
+    if isinstance(error, errors.StaleVersion):
+        return StaleVersionError(**common, current_version=error.current.version, current=error.current)
+    if isinstance(error, errors.TransitionNotAllowed):
+        return TransitionError(**common, from_=error.source, allowed=list(error.allowed))
+    if isinstance(error, errors.LimitReached):
+        return LimitError(**common, feature=error.feature, limit=BigInt(error.limit), used=BigInt(error.used))
+    return InputError(**common)
+
+
+class CodedErrors(MaskErrors):
+    """Gives every top-level error its code; a bug is logged with the request's id and told without its message."""
+
+    def _process_errors(self, errors: list[GraphQLError]) -> list[GraphQLError]:
+        return [_coded(error, _running.get(None)) for error in errors]
+
+
+def _coded(error: GraphQLError, operation: Operation | None) -> GraphQLError:
+    cause = error.original_error
+    if "code" in (error.extensions or {}):
+        return error
+    if isinstance(cause, RequestError):
+        return _with(error, cause.message, {"code": cause.code, **cause.details})
+    if cause is None or isinstance(cause, GraphQLError):
+        # Only graphql-core itself raises without a cause: syntax, validation, coercion of variables.
+        return _with(error, error.message, {"code": "BAD_USER_INPUT"})
+    request_id = operation.request_id if operation else None
+    log.error("resolver failed", path=error.path, exc_info=cause)
+    message = "Something went wrong on our side."
+    return _with(error, message, {"code": "INTERNAL", "requestId": request_id})
+
+
+def _with(error: GraphQLError, message: str, extensions: dict[str, Any]) -> GraphQLError:
+    return GraphQLError(
+        message,
+        nodes=error.nodes,
+        source=error.source,
+        positions=error.positions,
+        path=error.path,
+        extensions=extensions,
+    )

@@ -1,0 +1,151 @@
+"""Fields as data: a column, a to-one, a to-many, a page, a count; a function is the exception.
+
+Each carries what a query needs to know before it runs (the columns of its own row, the batched read with its table,
+key and predicate). Data loaders run them; a query compiler can read the same declarations.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import strawberry
+from graphql import is_non_null_type
+from strawberry.utils.str_converters import to_camel_case
+
+from domain.base.errors import NotFound
+from domain.base.paging import PageRequest
+from domain.base.permissions import Permission, in_order
+from domain.base.reads import Pages
+from graph.base.context import Info
+from graph.base.ids import parse_id
+from graph.base.paging import Listed
+from graph.base.selection import DECLARED, Declared, columns
+
+Read = Callable[..., Awaitable[dict[Any, Any]]]
+Key = str | tuple[str, ...]
+
+
+def column(description: str) -> Any:
+    """A column of the row, under its own name."""
+    return strawberry.field(description=description, metadata={DECLARED: Declared("column")})
+
+
+def to_one(read: Read, *, key: Key, description: str) -> Any:
+    """The row that the key points at. Where the schema allows no null, a row that is gone is NOT_FOUND."""
+
+    async def resolve(root: Any, info: Info) -> Any:
+        value = _value(root, key)
+        row = None if value is None else await info.context.load(read, value, columns(info))
+        if row is None and is_non_null_type(info._raw_info.return_type):
+            raise NotFound(info.field_name)
+        return row
+
+    return _field(resolve, Declared("to_one", _names(key), read), description)
+
+
+def to_many(read: Read, *, description: str, key: Key = "id", permission: Permission | None = None) -> Any:
+    """All rows that point at this one: a short list. With `permission` it needs that in the row's organization."""
+
+    async def resolve(root: Any, info: Info) -> Any:
+        if permission is not None:
+            info.context.actor.require(permission, org_id=root.id)
+        return await info.context.load(read, _value(root, key), columns(info)) or []
+
+    return _field(resolve, Declared("to_many", _names(key), read, permission=permission), description)
+
+
+def pages(read: Pages[Any], *, arguments: Callable[..., PageRequest], description: str, key: str = "id") -> Any:
+    """A connection of the rows that point at this one. `arguments` turns the field's arguments into a request."""
+
+    async def resolve(root: Any, info: Info, **given: Any) -> Any:
+        return listed(info, read, getattr(root, key), lambda: arguments(**given))
+
+    return _field(resolve, Declared("pages", (key,), read), description, arguments)
+
+
+def listed(info: Info, read: Pages[Any], key: Any, make: Callable[[], PageRequest]) -> Listed:
+    """The connection of one key. The request is made once for all rows that the field is resolved for."""
+    nodes = tuple(map(id, info._raw_info.field_nodes))
+    asked: PageRequest = info.context.operation.once(("page", *nodes), make)
+    return Listed(
+        page=lambda: info.context.load(read, key, columns(info), asked),
+        total=lambda: info.context.load(read.totals, key, asked),
+    )
+
+
+def count(read: Read, *, description: str, key: str = "id") -> Any:
+    """The number of rows that point at this one."""
+
+    async def resolve(root: Any, info: Info) -> Any:
+        return await info.context.load(read, getattr(root, key)) or 0
+
+    return _field(resolve, Declared("count", (key,), read), description)
+
+
+def computed(function: Callable[..., Any], *, needs: tuple[str, ...], description: str, through: bool = False) -> Any:
+    """The exception: a function of the row (`root`), `info` and its arguments, and the columns that it reads."""
+    return _field(function, Declared("function", needs, through=through), description)
+
+
+def viewer_permissions(*, key: str = "org_id") -> Any:
+    """What the viewer may do in the organization that the key names."""
+
+    def resolve(root: Any, info: Info) -> list[Permission]:
+        return in_order(info.context.actor.permissions(getattr(root, key)))
+
+    return computed(resolve, needs=(key,), description="What the viewer may do here.")
+
+
+def query(function: Callable[..., Any]) -> Any:
+    """A query field; its description is the function's docstring."""
+    return strawberry.field(resolver=function, description=inspect.getdoc(function))
+
+
+def required(description: str) -> Any:
+    """An input field that must be given."""
+    return strawberry.field(description=description)
+
+
+def optional(description: str) -> Any:
+    """An input field that may be absent, which differs from null."""
+    return strawberry.field(description=description, default=strawberry.UNSET)
+
+
+def changes(input: Any, *without: str, ids: dict[str, str] | None = None) -> dict[str, Any]:
+    """What an input gives, by Python names: absent fields are left out, null stays None.
+
+    `ids` names the fields that hold ids and the kind that each must be of.
+    """
+    given = {
+        name: value for name, value in vars(input).items() if value is not strawberry.UNSET and name not in without
+    }
+    for name, kind in (ids or {}).items():
+        value, path = given.get(name), ("input", to_camel_case(name))
+        if isinstance(value, list):
+            given[name] = [parse_id(item, kind, *path) for item in value]
+        elif value is not None:
+            given[name] = parse_id(value, kind, *path)
+    return given
+
+
+def _field(
+    resolve: Callable[..., Any], declared: Declared, description: str, arguments: Callable[..., Any] | None = None
+) -> Any:
+    if arguments is not None:
+        # Strawberry reads a field's arguments from its resolver's signature.
+        own = [
+            parameter for name, parameter in inspect.signature(resolve).parameters.items() if name in ("root", "info")
+        ]
+        asked = inspect.signature(arguments).parameters.values()
+        resolve.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [*own, *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in asked)]
+        )
+    return strawberry.field(resolver=resolve, description=description, metadata={DECLARED: declared})
+
+
+def _names(key: Key) -> tuple[str, ...]:
+    return (key,) if isinstance(key, str) else key
+
+
+def _value(root: Any, key: Key) -> Any:
+    return getattr(root, key) if isinstance(key, str) else tuple(getattr(root, name) for name in key)

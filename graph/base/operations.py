@@ -1,0 +1,142 @@
+"""What surrounds every operation: its caller, its tenant, its log line, and a look at its strings."""
+
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from graphql import GraphQLError, OperationDefinitionNode, OperationType, StringValueNode, Visitor, visit
+from starlette.requests import HTTPConnection
+from strawberry.extensions import SchemaExtension
+
+from domain.base.actor import Actor
+from domain.base.database import act_for
+from domain.base.errors import Unauthenticated
+from graph.base.auth import actor_of, credentials_of
+from graph.base.context import Context, Operation
+
+log = structlog.get_logger("graph")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class Operations(SchemaExtension):
+    """Finds the caller anew for each operation, also on a long-lived socket, and sets the tenant that it acts for."""
+
+    async def on_operation(self) -> AsyncIterator[None]:
+        context: Context = self.execution_context.context
+        credentials = credentials_of(context.connection, context.connection_params)
+        started = time.perf_counter()
+        caller: Actor | None = None
+        refusal: Exception | None = None
+        try:
+            caller = await actor_of(credentials)
+        except Exception as failure:
+            # Raised to the fields that ask who calls; a field that does not ask, like signIn, still answers.
+            refusal = failure
+        request_id, trace_id = _request_and_trace(context.connection)
+        operation = Operation(caller, refusal, request_id, by_cookie=credentials is not None and credentials.is_cookie)
+        operation.begin()
+        act_for(caller.standings if caller else {})
+        with structlog.contextvars.bound_contextvars(
+            request_id=request_id, trace_id=trace_id, user_id=str(caller.user_id) if caller else None
+        ):
+            yield
+            log.info(
+                "operation",
+                operation=self.execution_context.operation_name,
+                kind=_kind(self.execution_context),
+                org_ids=[str(org_id) for org_id in caller.standings] if caller else [],
+                duration_ms=round((time.perf_counter() - started) * 1000, 2),
+                errors=len(getattr(self.execution_context.result, "errors", None) or ()),
+            )
+
+    def on_validate(self) -> Iterator[None]:
+        self._refuse_bad_strings()
+        self._hold_cookie_to_its_origin()
+        yield
+
+    def _refuse_bad_strings(self) -> None:
+        document = self.execution_context.graphql_document
+        if (path := _bad_string(self.execution_context.variables, "variables")) is None and document is not None:
+            path = _bad_literal(document)
+        if path is not None:
+            self.execution_context.pre_execution_errors = [
+                GraphQLError(
+                    f"{path} holds a NUL or an unpaired surrogate.",
+                    extensions={"code": "BAD_USER_INPUT", "path": path.split(".")},
+                )
+            ]
+
+    def _hold_cookie_to_its_origin(self) -> None:
+        """A browser sends the cookie for any page that asks, so a change by cookie must come from one of ours."""
+        context: Context = self.execution_context.context
+        operation = context.operation
+        from_socket = context.connection.scope["type"] == "websocket"
+        if operation.by_cookie and (from_socket or _kind(self.execution_context) != "query"):
+            origin = context.connection.headers.get("origin")
+            if origin not in context.settings.allowed_origins:
+                operation.caller = None
+                operation.refusal = Unauthenticated("The cookie does not count from this Origin. Send a bearer token.")
+                act_for({})
+
+
+def _request_and_trace(connection: HTTPConnection) -> tuple[str, str]:
+    """The ids that the other end sent, where they have the right form, else new ones.
+
+    Source: W3C Trace Context, traceparent header.
+    """
+    sent = connection.headers.get("x-request-id", "")
+    trace = _TRACEPARENT.fullmatch(connection.headers.get("traceparent", ""))
+    return sent if _REQUEST_ID.fullmatch(sent) else uuid4().hex, trace[1] if trace else uuid4().hex
+
+
+def _kind(execution_context: Any) -> str:
+    document = execution_context.graphql_document
+    operations = (
+        [node for node in document.definitions if isinstance(node, OperationDefinitionNode)] if document else []
+    )
+    name = execution_context.operation_name
+    chosen = [node for node in operations if name is None or (node.name and node.name.value == name)]
+    return (chosen[0].operation if chosen else OperationType.QUERY).value
+
+
+def _bad_string(value: Any, path: str) -> str | None:
+    """Where a string lies that the database cannot hold, or None. Iterative: nesting costs no stack."""
+    pending = [(value, path)]
+    while pending:
+        item, where = pending.pop()
+        if isinstance(item, str):
+            if _is_bad(item):
+                return where
+        elif isinstance(item, dict):
+            if any(_is_bad(key) for key in item):
+                return where
+            pending.extend((inner, f"{where}.{key}") for key, inner in item.items())
+        elif isinstance(item, list):
+            pending.extend((inner, f"{where}.{index}") for index, inner in enumerate(item))
+    return None
+
+
+def _is_bad(text: str) -> bool:
+    return "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text)
+
+
+class _Literals(Visitor):
+    """Looks for the first bad string literal of a document."""
+
+    found: str | None = None
+
+    def enter_string_value(self, node: StringValueNode, *_: Any) -> None:
+        if self.found is None and _is_bad(node.value):
+            line = node.loc.start_token.line if node.loc else 0
+            self.found = f"document.line {line}"
+
+
+def _bad_literal(document: Any) -> str | None:
+    visitor = _Literals()
+    visit(document, visitor)
+    return visitor.found

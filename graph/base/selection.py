@@ -1,0 +1,123 @@
+"""Which columns an operation needs: read from its text and the declarations of its fields, before any row is."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLInterfaceType,
+    GraphQLNamedType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    GraphQLUnionType,
+    InlineFragmentNode,
+    SelectionSetNode,
+    get_named_type,
+)
+from strawberry.types.field import StrawberryField
+
+from domain.base.permissions import Permission
+from domain.base.reads import Columns
+from graph.base.context import Info
+
+DECLARED = "planwire"
+"""Where a Strawberry field's metadata keeps its declaration."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a field is made of. `needs`: columns of its own row. `through`: the row itself is handed on."""
+
+    kind: str
+    needs: tuple[str, ...] = ()
+    read: Any = None
+    through: bool = False
+    permission: Permission | None = None
+
+
+def declaration(field: StrawberryField) -> Declared:
+    """How the field was declared; one that was not hands its row on, as a connection does."""
+    declared: Declared = field.metadata.get(DECLARED) or Declared("plain", through=True)
+    # A column's name is known only once its class is made.
+    return replace(declared, needs=(field.python_name,)) if declared.kind == "column" else declared
+
+
+Found = dict[str, set[str]]
+
+
+def columns(info: Info, type_name: str | None = None) -> Columns:
+    """The columns that the rows below this field are read with, `id` always among them.
+
+    `type_name` names the concrete type where the field gives an interface or a union. @skip and @include are not looked
+    at: a column too many costs less than a plan for each combination.
+    """
+    raw = info._raw_info
+    nodes = tuple(raw.field_nodes)
+
+    def find() -> Found:
+        found: Found = {}
+        for node in nodes:
+            if node.selection_set is not None:
+                _collect(raw.schema, raw.fragments, get_named_type(raw.return_type), node.selection_set, found)
+        return found
+
+    found: Found = info.context.operation.once(("columns", *map(id, nodes), raw.return_type), find)
+    name = type_name or _row_type(get_named_type(raw.return_type))
+    return tuple(sorted(found.get(name, set()) | {"id"}))
+
+
+def _row_type(type_: GraphQLNamedType) -> str:
+    """The type whose rows are read: of a connection, its nodes'."""
+    if isinstance(type_, GraphQLObjectType) and "nodes" in type_.fields and "pageInfo" in type_.fields:
+        type_ = get_named_type(type_.fields["nodes"].type)
+    return type_.name
+
+
+def _collect(
+    schema: GraphQLSchema,
+    fragments: dict[str, FragmentDefinitionNode],
+    type_: GraphQLNamedType,
+    selections: SelectionSetNode,
+    found: Found,
+) -> None:
+    for selection in selections.selections:
+        if isinstance(selection, FieldNode):
+            _field(schema, fragments, type_, selection, found)
+            continue
+        if isinstance(selection, FragmentSpreadNode):
+            fragment = fragments[selection.name.value]
+            narrowed = schema.get_type(fragment.type_condition.name.value)
+            inner = fragment.selection_set
+        elif isinstance(selection, InlineFragmentNode):
+            condition = selection.type_condition
+            narrowed = schema.get_type(condition.name.value) if condition else type_
+            inner = selection.selection_set
+        if narrowed is not None:
+            _collect(schema, fragments, narrowed, inner, found)
+
+
+def _field(
+    schema: GraphQLSchema,
+    fragments: dict[str, FragmentDefinitionNode],
+    type_: GraphQLNamedType,
+    node: FieldNode,
+    found: Found,
+) -> None:
+    if not isinstance(type_, GraphQLObjectType | GraphQLInterfaceType):
+        return  # a union has no field but __typename
+    field = type_.fields.get(node.name.value)
+    if field is None:
+        return
+    declared = declaration(field.extensions["strawberry-definition"])
+    for concrete in _concrete(schema, type_):
+        found.setdefault(concrete, set()).update(declared.needs)
+    if declared.through and node.selection_set is not None:
+        _collect(schema, fragments, get_named_type(field.type), node.selection_set, found)
+
+
+def _concrete(schema: GraphQLSchema, type_: GraphQLObjectType | GraphQLInterfaceType | GraphQLUnionType) -> list[str]:
+    if isinstance(type_, GraphQLObjectType):
+        return [type_.name]
+    return [possible.name for possible in schema.get_possible_types(type_)]
