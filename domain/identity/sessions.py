@@ -1,0 +1,96 @@
+"""Sessions: a person's sign-ins, each known by an opaque token of which only the digest is kept."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from domain.base.actor import Actor
+from domain.base.clock import new_id, now
+from domain.base.database import Door, system, tx
+from domain.base.errors import NotFound
+from domain.identity import tokens
+from domain.identity.models import Session
+
+PREFIX = "pws_"
+LIFETIME = timedelta(days=30)
+# A session that is used all the time is written once in this time and not at every request.
+TOUCH_AFTER = timedelta(minutes=1)
+_USER_AGENT_LENGTH = 500
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """Whose session it is."""
+
+    user_id: UUID
+    session_id: UUID
+
+
+@dataclass(frozen=True)
+class Started:
+    """A new session and its token, which nobody can read again."""
+
+    user_id: UUID
+    session_id: UUID
+    token: str
+
+
+async def start(connection: Any, user_id: UUID, *, user_agent: str | None) -> Started:
+    """Begin a session on a system connection, and drop those of the person that have ended."""
+    started = Started(user_id, new_id(), tokens.new(PREFIX))
+    at = now()
+    await connection.execute("DELETE FROM session WHERE user_id = $1 AND expires_at <= $2", user_id, at)
+    await connection.execute(
+        "INSERT INTO session (id, user_id, token_digest, user_agent, created_at, last_used_at, expires_at) "
+        "VALUES ($1, $2, $3, $4, $5, $5, $6)",
+        started.session_id,
+        user_id,
+        tokens.digest(started.token),
+        user_agent and user_agent.replace("\x00", "")[:_USER_AGENT_LENGTH],
+        at,
+        at + LIFETIME,
+    )
+    return started
+
+
+async def authenticate(token: str) -> SignedIn | None:
+    """Whose token it is, or None when it is unknown or has ended. Each use puts the end off to 30 days from now."""
+    if not token.startswith(PREFIX):
+        return None
+    at = now()
+    async with system(Door.SESSION_CHECK) as connection:
+        row = await connection.fetchrow(
+            "WITH found AS (SELECT id, user_id, last_used_at FROM session "
+            "WHERE token_digest = $1 AND expires_at > $2), "
+            "touched AS (UPDATE session SET last_used_at = $2, expires_at = $3 FROM found "
+            "WHERE session.id = found.id AND found.last_used_at <= $4) "
+            "SELECT id, user_id FROM found",
+            tokens.digest(token),
+            at,
+            at + LIFETIME,
+            at - TOUCH_AFTER,
+        )
+    return SignedIn(row["user_id"], row["id"]) if row else None
+
+
+async def revoke(actor: Actor, session_id: UUID) -> None:
+    """End one of the caller's sessions, the present one too. Raises Unauthenticated; NotFound."""
+    user_id = actor.require_person()
+    async with tx():
+        if not await Session.filter(id=session_id, user_id=user_id).delete():
+            raise NotFound("session")
+
+
+async def revoke_others(actor: Actor) -> None:
+    """End all of the caller's sessions but the present one. Raises Unauthenticated."""
+    user_id = actor.require_person()
+    async with tx():
+        await Session.filter(user_id=user_id).exclude(id=actor.session_id).delete()
+
+
+async def sign_out(actor: Actor) -> None:
+    """End the present session; nothing happens when it has ended already. Raises Unauthenticated."""
+    user_id = actor.require_person()
+    async with tx():
+        await Session.filter(id=actor.session_id, user_id=user_id).delete()

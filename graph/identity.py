@@ -1,0 +1,326 @@
+"""People: the viewer with what only they see, everybody whom they may see, and who did what."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from urllib.parse import urlsplit
+
+import orjson
+import strawberry
+
+from domain.base.actor import Actor as Caller
+from domain.base.database import act_for
+from domain.base.paging import PageRequest, request
+from domain.base.permissions import Permission, Role
+from domain.base.settings import is_loopback
+from domain.identity import accounts, queries, sessions
+from domain.identity.queries import PreferencesRow, SessionRow, UserRow
+from domain.identity.sessions import Started
+from domain.organizations import actors, memberships
+from domain.organizations import queries as org_queries
+from graph.base.auth import COOKIE
+from graph.base.context import Info
+from graph.base.errors import UserError, mutation, no_errors
+from graph.base.fields import changes, column, computed, optional, pages, query, required, to_many, to_one
+from graph.base.ids import global_id, parse_id
+from graph.base.nodes import FromRow, Node
+from graph.base.paging import Connection
+from graph.base.payloads import DeletePayload, DonePayload
+from graph.base.scalars import JSON
+from graph.base.selection import columns
+
+if TYPE_CHECKING:
+    from graph.api_keys import ApiKey
+    from graph.organizations import Organization
+
+# Strawberry wants an enum registered before the first type that uses it; every file that does imports this one.
+strawberry.enum(Permission, description="What a role or a key allows inside one organization.")
+strawberry.enum(Role, description="What a member is in an organization.")
+
+
+@strawberry.type
+class User(Node):
+    """A person."""
+
+    row: ClassVar[type[Any]] = UserRow
+    read: ClassVar = queries.by_ids
+
+    name: str = column("As the person writes it.")
+    email: str | None = column("Null unless it is the viewer or a member of one of the viewer's organizations.")
+    avatar_url: str | None = column("An https address.")
+    created_at: datetime = column("When the account was made.")
+
+
+def _api_key_id(root: Any) -> strawberry.ID:
+    return strawberry.ID(global_id("api_key", root.id))
+
+
+@strawberry.type
+class ApiKeyActor(FromRow):
+    """An API key as the doer of something; it keeps its name when it is revoked."""
+
+    row: ClassVar[type[Any]] = actors.ApiKeyActorRow
+
+    id: strawberry.ID = computed(_api_key_id, needs=("id",), description="The key's id.")
+    name: str = column("The key's name.")
+
+
+@strawberry.type
+class SystemActor(FromRow):
+    """The product itself."""
+
+    row: ClassVar[type[Any]] = actors.SystemActor
+
+    name: str = column("What to call it.")
+
+
+Actor = Annotated[
+    User | ApiKeyActor | SystemActor,
+    strawberry.union("Actor", description="Who did it: a person, an API key or the system itself."),
+]
+
+
+def _is_current(root: Any, info: Info) -> bool:
+    return bool(root.id == info.context.actor.session_id)
+
+
+@strawberry.type
+class Session(Node):
+    """A sign-in on one device."""
+
+    row: ClassVar[type[Any]] = SessionRow
+    read: ClassVar = queries.sessions_by_ids
+
+    user_agent: str | None = column("What the browser or program called itself at sign-in.")
+    created_at: datetime = column("When it began.")
+    last_used_at: datetime = column("The last use, to the minute.")
+    expires_at: datetime = column("When it ends unless it is used before.")
+    is_current: bool = computed(_is_current, needs=("id",), description="Whether this request came with it.")
+
+
+def _settings(root: Any) -> Any:
+    return orjson.loads(root.settings)
+
+
+@strawberry.type
+class Preferences(FromRow):
+    """What the viewer chose. The switches say which kinds are mailed too; all kinds reach the inbox."""
+
+    row: ClassVar[type[Any]] = PreferencesRow
+
+    locale: str = column("A BCP 47 language tag.")
+    time_zone: str = column("A name of the IANA time zone database.")
+    email_on_assignment: bool = column("A task was assigned to me.")
+    email_on_mention: bool = column("A comment mentions me.")
+    email_on_invitation: bool = column("An invitation I sent was accepted.")
+    settings: JSON = computed(_settings, needs=("settings",), description="Whatever a client keeps here.")
+    updated_at: datetime = column("The last change.")
+
+
+def _self(root: Any) -> Any:
+    return root
+
+
+async def _api_key(info: Info) -> Any:
+    key_id = info.context.actor.api_key_id
+    return None if key_id is None else await info.context.load(org_queries.api_keys_by_ids, key_id, columns(info))
+
+
+def organization_page(first: int | None = 20, after: str | None = None) -> PageRequest:
+    """Organizations A to Z."""
+    return request(org_queries.BY_NAME, first=first, after=after)
+
+
+@strawberry.type
+class Viewer(FromRow):
+    """The account behind the request."""
+
+    # Its rows are read with every column: there is one, and `user` is the same row.
+    row: ClassVar[type[Any]] = UserRow
+
+    user: User = computed(
+        _self,
+        needs=("id",),
+        through=True,
+        description="With an API key: whoever made it. The key's rights are never more than its maker's rights today.",
+    )
+    api_key: Annotated["ApiKey", strawberry.lazy("graph.api_keys")] | None = computed(
+        _api_key, needs=("id",), description="Set when the request came with an API key."
+    )
+    email: str = column("The address to sign in with.")
+    email_verified: bool = column("Whether the address is known to be the viewer's.")
+    organizations: Connection[Annotated["Organization", strawberry.lazy("graph.organizations")]] = pages(
+        org_queries.of_users,
+        arguments=organization_page,
+        description="Those that the viewer is a member of, A to Z.",
+    )
+    sessions: list[Session] = to_many(
+        queries.sessions_of, description="The last used first, at most 100; none for an API key."
+    )
+    api_keys: list[Annotated["ApiKey", strawberry.lazy("graph.api_keys")]] = to_many(
+        org_queries.api_keys_of_users,
+        description="Those that the viewer made and nobody revoked; at most 100 for each organization.",
+    )
+    preferences: Preferences = to_one(queries.preferences_of, key="id", description="What the viewer chose.")
+
+
+@strawberry.input
+class SignUpInput:
+    """A new account."""
+
+    email: str = required("Compared trimmed and lower-cased; one account each.")
+    password: str = required("10 to 200 characters.")
+    name: str = required("1 to 100 characters.")
+
+
+@strawberry.input
+class SignInInput:
+    """Credentials."""
+
+    email: str = required("The account's address.")
+    password: str = required("Its password.")
+
+
+@strawberry.input
+class ProfileUpdateInput:
+    """Changes of the viewer's profile."""
+
+    name: str | None = optional("1 to 100 characters.")
+    avatar_url: str | None = optional("An https address; null removes it.")
+
+
+@strawberry.input
+class PreferencesUpdateInput:
+    """Changes of the viewer's preferences."""
+
+    locale: str | None = optional("A BCP 47 language tag.")
+    time_zone: str | None = optional("A name of the IANA time zone database.")
+    email_on_assignment: bool | None = optional("Mail when a task was assigned to me.")
+    email_on_mention: bool | None = optional("Mail when a comment mentions me.")
+    email_on_invitation: bool | None = optional("Mail when an invitation I sent was accepted.")
+    settings: JSON | None = optional("Any JSON of at most 16 KiB and 20 levels; null empties it.")
+
+
+@strawberry.type
+class AuthPayload:
+    """A session that has just begun."""
+
+    viewer: Viewer | None = strawberry.field(default=None, description="Who signed in; null when it was refused.")
+    token: str | None = strawberry.field(default=None, description="Bearer token; shown once.")
+    session: Session | None = strawberry.field(default=None, description="The session.")
+    errors: list[UserError] = no_errors()
+
+
+@strawberry.type
+class ViewerPayload:
+    """The viewer after the change."""
+
+    viewer: Viewer | None = strawberry.field(default=None, description="The viewer; null when it was refused.")
+    errors: list[UserError] = no_errors()
+
+
+@strawberry.type
+class IdentityQueries:
+    """Reads of the viewer's account."""
+
+    @query
+    async def viewer(self, info: Info) -> Viewer | None:
+        """Who asks. Null when no credentials were sent."""
+        operation = info.context.operation
+        if operation.caller is None and operation.refusal is None:
+            return None
+        return Viewer.of(await _own_row(operation.actor))
+
+
+@strawberry.type
+class IdentityMutations:
+    """Changes of the viewer's account. None of them takes an API key."""
+
+    @mutation
+    async def sign_up(self, info: Info, input: SignUpInput) -> AuthPayload | None:
+        """Make an account and sign in. A browser gets the session as a cookie too."""
+        return await _begun(info, await accounts.sign_up(**changes(input), **_origin(info)))
+
+    @mutation
+    async def sign_in(self, info: Info, input: SignInInput) -> AuthPayload | None:
+        """Begin a session. A browser gets it as a cookie too."""
+        return await _begun(info, await accounts.sign_in(**changes(input), **_origin(info)))
+
+    @mutation
+    async def sign_out(self, info: Info) -> DonePayload | None:
+        """End the present session."""
+        await sessions.sign_out(info.context.actor)
+        _ended(info)
+        return DonePayload(done=True)
+
+    @mutation
+    async def session_revoke(self, info: Info, id: strawberry.ID) -> DeletePayload | None:
+        """End one of the viewer's sessions."""
+        session_id, actor = parse_id(id, "session"), info.context.actor
+        await sessions.revoke(actor, session_id)
+        if session_id == actor.session_id:
+            _ended(info)
+        return DeletePayload(deleted_id=id)
+
+    @mutation
+    async def sessions_revoke_others(self, info: Info) -> DonePayload | None:
+        """End all of the viewer's sessions but the present one."""
+        await sessions.revoke_others(info.context.actor)
+        return DonePayload(done=True)
+
+    @mutation
+    async def profile_update(self, info: Info, input: ProfileUpdateInput) -> ViewerPayload | None:
+        """Change the viewer's name or picture."""
+        return ViewerPayload(viewer=Viewer.of(await accounts.profile_update(info.context.actor, **changes(input))))
+
+    @mutation
+    async def preferences_update(self, info: Info, input: PreferencesUpdateInput) -> ViewerPayload | None:
+        """Change the viewer's preferences."""
+        actor = info.context.actor
+        await accounts.preferences_update(actor, **changes(input))
+        return ViewerPayload(viewer=Viewer.of(await _own_row(actor)))
+
+
+async def _own_row(actor: Caller) -> UserRow:
+    return await queries.by_ids.get(actor, actor.user_id)
+
+
+def _origin(info: Info) -> dict[str, Any]:
+    """Where a sign-up or sign-in comes from, and what counts it."""
+    context = info.context
+    return {
+        "client_address": context.client_address,
+        "user_agent": context.connection.headers.get("user-agent"),
+        "throttle": context.adapters.throttle,
+    }
+
+
+async def _begun(info: Info, started: Started) -> AuthPayload:
+    """Who has just signed in is the caller for the rest of the operation."""
+    standings = await memberships.standings_of(started.user_id)
+    actor = Caller.of_user(started.user_id, standings, session_id=started.session_id)
+    _run_as(info, actor)
+    if (response := info.context.response) is not None:
+        lifetime_s = int(sessions.LIFETIME.total_seconds())
+        response.set_cookie(COOKIE, started.token, max_age=lifetime_s, **_cookie(info))
+    session = await queries.sessions_by_ids.get(actor, started.session_id)
+    return AuthPayload(viewer=Viewer.of(await _own_row(actor)), token=started.token, session=Session.of(session))
+
+
+def _ended(info: Info) -> None:
+    """Nobody is signed in for the rest of the operation."""
+    _run_as(info, None)
+    if (response := info.context.response) is not None:
+        response.delete_cookie(COOKIE, **_cookie(info))
+
+
+def _run_as(info: Info, caller: Caller | None) -> None:
+    operation = info.context.operation
+    operation.caller, operation.refusal = caller, None
+    operation.forget()
+    act_for(caller.standings if caller else {})
+
+
+def _cookie(info: Info) -> dict[str, Any]:
+    """How the cookie is sent: out of reach for scripts, not with other sites' requests, encrypted but on loopback."""
+    host = urlsplit(info.context.settings.public_url).hostname or ""
+    return {"path": "/", "httponly": True, "samesite": "lax", "secure": not is_loopback(host)}
