@@ -1,0 +1,62 @@
+"""Who did it: rows and events keep a kind and an id, and this reads who that is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from domain.base.actor import Actor, ActorKind
+from domain.base.permissions import Permission
+from domain.base.reads import Columns, One, Table
+from domain.base.sql import Row, Sql, sql
+from domain.identity import queries as identity
+from domain.identity.queries import UserRow
+
+Ref = tuple[str, UUID | None]
+
+
+class ApiKeyActorRow(Row):
+    """An API key as the doer of something; a revoked one too."""
+
+    id: UUID
+    name: str
+
+
+@dataclass(frozen=True)
+class SystemActor:
+    """The product itself."""
+
+    name: str = "Planwire"
+
+
+API_KEY_ACTORS = Table("api_key", ApiKeyActorRow)
+
+
+def visible_keys(actor: Actor) -> Sql:
+    """The keys that are or were, where the caller reads members."""
+    return sql("api_key.org_id = ANY({}::uuid[])", actor.orgs_with(Permission.MEMBERS_READ))
+
+
+keys_by_ids = One(API_KEY_ACTORS, visible_keys)
+
+
+async def by_refs(
+    actor: Actor, refs: Sequence[Ref], columns: Columns = ()
+) -> dict[Ref, UserRow | ApiKeyActorRow | SystemActor]:
+    """(kind, id) -> who it is; one whom the caller may not see is left out.
+
+    `columns` is not looked at: the rows are small, and of several types.
+    """
+    found: dict[Ref, UserRow | ApiKeyActorRow | SystemActor] = {}
+    ids: dict[str, list[UUID]] = {}
+    for kind, id in refs:
+        if id is None:
+            found[kind, id] = SystemActor()
+        else:
+            ids.setdefault(kind, []).append(id)
+    if users := ids.get(ActorKind.USER):
+        rows = await identity.by_ids(actor, users, identity.USERS.columns)
+        found.update({(ActorKind.USER.value, id): row for id, row in rows.items()})
+    if keys := ids.get(ActorKind.API_KEY):
+        named = await keys_by_ids(actor, keys, API_KEY_ACTORS.columns)
+        found.update({(ActorKind.API_KEY.value, id): row for id, row in named.items()})
+    return found

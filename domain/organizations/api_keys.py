@@ -1,0 +1,131 @@
+"""API keys: made by a member for one organization, never able to do more than their maker may do today."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from domain.base.actor import Actor, Standing
+from domain.base.clock import new_id, now
+from domain.base.database import Door, fetch, fetch_value, system, tx
+from domain.base.errors import Faults, LimitReached
+from domain.base.permissions import GRANTS, Permission, Role, in_order
+from domain.base.sql import Row, Sql, sql
+from domain.events.log import emit
+from domain.identity import tokens
+from domain.organizations import queries
+from domain.organizations.events import ApiKeyCreated, ApiKeyRevoked
+from domain.organizations.models import ApiKey
+from domain.organizations.queries import ApiKeyRow
+
+PREFIX = "pwk_"
+MOST_KEYS = 100
+TOUCH_AFTER = timedelta(minutes=1)
+# 48 of 256 random bits: enough to tell keys apart, and the rest is still too much to guess.
+_VISIBLE_LENGTH = 12
+
+
+@dataclass(frozen=True)
+class Made:
+    """A new key and its secret, which nobody can read again."""
+
+    key: ApiKeyRow
+    secret: str
+
+
+async def create(
+    actor: Actor, org_id: UUID, *, name: str, permissions: Sequence[Permission], expires_at: datetime | None = None
+) -> Made:
+    """Make a key with some of the caller's permissions.
+
+    Raises Unauthenticated for a key; NotFound; Forbidden (API_KEYS_MANAGE); UserErrors; LimitReached at 100 keys that
+    are not revoked.
+    """
+    user_id = actor.require_person()
+    actor.require(Permission.API_KEYS_MANAGE, org_id=org_id)
+    asked = frozenset(permissions)
+    faults = Faults()
+    faults.text(name, "name", least=1, most=100)
+    if not asked:
+        faults.add("Must name at least one permission.", "permissions")
+    if beyond := in_order(asked - actor.permissions(org_id)):
+        faults.add(f"You do not have {', '.join(beyond)} yourself.", "permissions")
+    if expires_at is not None and expires_at <= now():
+        faults.add("Must lie in the future.", "expires_at")
+    faults.check()
+    key_id, secret, granted = new_id(), tokens.new(PREFIX), in_order(asked)
+    async with tx():
+        # The lock lets two keys at once be counted one after the other.
+        await queries.by_ids.get_for_update(actor, org_id, Permission.API_KEYS_MANAGE)
+        used = await fetch_value(sql("SELECT count(*) FROM api_key WHERE org_id = {} AND revoked_at IS NULL", org_id))
+        if used >= MOST_KEYS:
+            raise LimitReached("api_keys", MOST_KEYS, used)
+        await ApiKey.create(
+            id=key_id,
+            org_id=org_id,
+            user_id=user_id,
+            name=name,
+            prefix=secret[:_VISIBLE_LENGTH],
+            secret_digest=tokens.digest(secret),
+            permissions=[permission.value for permission in granted],
+            expires_at=expires_at,
+        )
+        event = ApiKeyCreated(subject_id=key_id, name=name, permissions=tuple(granted), expires_at=expires_at)
+        emit(actor, org_id, event)
+    return Made(await queries.api_keys_by_ids.get(actor, key_id), secret)
+
+
+async def revoke(actor: Actor, key_id: UUID) -> None:
+    """End a key for good: one's own, or any with API_KEYS_MANAGE.
+
+    Raises Unauthenticated for a key; NotFound, also for one that is revoked already; Forbidden (API_KEYS_MANAGE).
+    """
+    user_id = actor.require_person()
+    async with tx():
+        key = await queries.api_keys_by_ids.get(actor, key_id)
+        if key.user_id != user_id:
+            actor.require(Permission.API_KEYS_MANAGE, org_id=key.org_id)
+        await _revoke(actor, key.org_id, sql("id = {}", key.id))
+
+
+async def revoke_all_of(actor: Actor, org_id: UUID, user_id: UUID) -> None:
+    """End every key that the person made there: without a maker a key can do nothing, also if the person returns."""
+    await _revoke(actor, org_id, sql("user_id = {}", user_id))
+
+
+async def _revoke(actor: Actor, org_id: UUID, which: Sql) -> None:
+    statement = sql(
+        "UPDATE api_key SET revoked_at = {}, updated_at = {} WHERE org_id = {} AND revoked_at IS NULL AND {} "
+        "RETURNING id, name",
+        now(),
+        now(),
+        org_id,
+        which,
+    )
+    for key in await fetch(statement, Row):
+        emit(actor, org_id, ApiKeyRevoked(subject_id=key["id"], name=key["name"]))
+
+
+async def authenticate(token: str) -> Actor | None:
+    """The key as a caller, or None when it is unknown, revoked or expired, or its maker is no member any more."""
+    if not token.startswith(PREFIX):
+        return None
+    at = now()
+    async with system(Door.API_KEY_CHECK) as connection:
+        row = await connection.fetchrow(
+            "WITH found AS (SELECT api_key.id, api_key.org_id, api_key.user_id, api_key.permissions, "
+            "api_key.last_used_at, membership.role FROM api_key JOIN membership ON membership.org_id = api_key.org_id "
+            "AND membership.user_id = api_key.user_id AND membership.ended_at IS NULL WHERE api_key.secret_digest = $1 "
+            "AND api_key.revoked_at IS NULL AND (api_key.expires_at IS NULL OR api_key.expires_at > $2)), "
+            "touched AS (UPDATE api_key SET last_used_at = $2 FROM found WHERE api_key.id = found.id "
+            "AND (found.last_used_at IS NULL OR found.last_used_at <= $3)) "
+            "SELECT * FROM found",
+            tokens.digest(token),
+            at,
+            at - TOUCH_AFTER,
+        )
+    if row is None:
+        return None
+    role = Role(row["role"])
+    shared = GRANTS[role] & frozenset(row["permissions"])
+    return Actor.of_api_key(row["id"], row["user_id"], {row["org_id"]: Standing(role, shared)})
