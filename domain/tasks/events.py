@@ -1,0 +1,121 @@
+"""What happens to tasks."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+from uuid import UUID
+
+from domain.events.log import Change, Event, private
+
+
+class _TaskEvent(Event):
+    subject: ClassVar = "task"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskCreated(_TaskEvent):
+    """A task was added to a project."""
+
+    type: ClassVar = "TASK_CREATED"
+    identifier: str
+    state_id: UUID
+    parent_id: UUID | None = None
+    title: str | None = private()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskUpdated(_TaskEvent):
+    """Fields of a task changed, other than its state and assignee."""
+
+    type: ClassVar = "TASK_UPDATED"
+    title: Change | None = private()
+    description: Change | None = private()
+    priority: Change | None = None
+    due_date: Change | None = None
+    estimate: Change | None = None
+    parent_id: Change | None = None
+    completed_at: Change | None = None
+    labels: Change | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskAssigned(_TaskEvent):
+    """A task was given to somebody, or to nobody."""
+
+    type: ClassVar = "TASK_ASSIGNED"
+    assignee_id: Change
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskTransitioned(_TaskEvent):
+    """A task went to another state."""
+
+    type: ClassVar = "TASK_TRANSITIONED"
+    state_id: Change
+    completed_at: Change | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskMoved(_TaskEvent):
+    """A task went to another place in its state."""
+
+    type: ClassVar = "TASK_MOVED"
+    rank: Change
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskTransferred(_TaskEvent):
+    """A task went to another project. `project_id` of the event is the new one."""
+
+    type: ClassVar = "TASK_TRANSFERRED"
+    project: Change
+    identifier: Change
+    state_id: Change
+    parent_id: Change | None = None
+    completed_at: Change | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskArchived(_TaskEvent):
+    """A task was put away."""
+
+    type: ClassVar = "TASK_ARCHIVED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskUnarchived(_TaskEvent):
+    """A task was taken out again."""
+
+    type: ClassVar = "TASK_UNARCHIVED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskDeleted(_TaskEvent):
+    """A task is gone for good, its comments with it. Each of its subtasks has an event of its own."""
+
+    type: ClassVar = "TASK_DELETED"
+    identifier: str
+    title: str | None = private()
+
+
+class _RelationEvent(Event):
+    subject: ClassVar = "task_relation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRelationCreated(_RelationEvent):
+    """Two tasks were related. `project_id` of the event is that of the first."""
+
+    type: ClassVar = "TASK_RELATION_CREATED"
+    kind: str
+    from_id: UUID
+    to_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRelationDeleted(_RelationEvent):
+    """Two tasks are no longer related."""
+
+    type: ClassVar = "TASK_RELATION_DELETED"
+    kind: str
+    from_id: UUID
+    to_id: UUID

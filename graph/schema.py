@@ -1,0 +1,102 @@
+"""Query and Mutation, assembled from the feature files, and the schema that they make."""
+
+import inspect
+from typing import Any
+
+import strawberry
+from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLSchema
+from strawberry.extensions import ParserCache, ValidationCache
+from strawberry.schema.config import StrawberryConfig
+
+from graph.base.errors import ERROR_TYPES, CodedErrors
+from graph.base.nodes import nodes_by_kind
+from graph.base.operations import Operations
+from graph.base.scalars import SCALARS
+from graph.api_keys import ApiKeyMutations
+from graph.comments import CommentMutations
+from graph.identity import IdentityMutations, IdentityQueries
+from graph.labels import LabelMutations
+from graph.nodes import NodeQueries
+from graph.organizations import OrganizationMutations, OrganizationQueries
+from graph.projects import ProjectMutations, ProjectQueries
+from graph.tasks import TaskMutations, TaskQueries
+from graph.workflow import WorkflowStateMutations
+
+CACHED_DOCUMENTS = 1000
+
+# Arguments that mean the same wherever they stand.
+ARGUMENTS = {
+    "first": "How many from the beginning, or after `after`: 1 to 100.",
+    "after": "The cursor after which the page begins.",
+    "last": "How many from the end, or before `before`: 1 to 100. Goes before `first`.",
+    "before": "The cursor before which the page ends.",
+    "filter": "Which to keep.",
+    "orderBy": "What to sort by; the id decides between equals.",
+    "id": "Its id.",
+    "ids": "Their ids.",
+    "input": "The values.",
+    "ifVersion": "Refuse with STALE_VERSION when the row's version is another one by now.",
+    "organizationId": "The organization's id.",
+    "projectId": "The project's id.",
+}
+
+
+@strawberry.type
+class Query(NodeQueries, IdentityQueries, OrganizationQueries, ProjectQueries, TaskQueries):
+    """All that can be read."""
+
+
+@strawberry.type
+class Mutation(
+    IdentityMutations,
+    ApiKeyMutations,
+    OrganizationMutations,
+    ProjectMutations,
+    WorkflowStateMutations,
+    TaskMutations,
+    LabelMutations,
+    CommentMutations,
+):
+    """All that changes something. Mutations of one operation run one after the other."""
+
+
+class Schema(strawberry.Schema):
+    """The schema, with a description for all that says the same everywhere."""
+
+    def process_errors(self, errors: list[Any], execution_context: Any = None) -> None:
+        """Nothing: CodedErrors logs what is a bug, and no log holds a document."""
+
+
+def _describe(schema: GraphQLSchema) -> None:
+    """Types get their class's docstring, and shared arguments their common description."""
+    for name, type_ in schema.type_map.items():
+        if name.startswith("__"):
+            continue
+        definition = type_.extensions.get("strawberry-definition")
+        origin = getattr(definition, "origin", None)
+        if type_.description is None and inspect.isclass(origin):
+            type_.description = inspect.cleandoc(origin.__doc__ or "") or None
+        if isinstance(type_, GraphQLObjectType | GraphQLInterfaceType):
+            for field in type_.fields.values():
+                for argument_name, argument in field.args.items():
+                    argument.description = argument.description or ARGUMENTS.get(argument_name)
+
+
+schema = Schema(
+    query=Query,
+    mutation=Mutation,
+    types=[*ERROR_TYPES, *nodes_by_kind().values()],
+    extensions=[
+        Operations,
+        CodedErrors,
+        lambda: ParserCache(maxsize=CACHED_DOCUMENTS),
+        lambda: ValidationCache(maxsize=CACHED_DOCUMENTS),
+    ],
+    config=StrawberryConfig(scalar_map=SCALARS),
+)
+_describe(schema._schema)
+
+
+def printed() -> str:
+    """The schema as SDL, as schema.graphql holds it."""
+    return schema.as_str() + "\n"
