@@ -1,0 +1,49 @@
+"""Real servers for every test process, and two tenants that know nothing of each other."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from domain.adapters.wiring import Adapters
+from domain.base import database
+from domain.base.embedded import running
+from domain.base.migrate import migrate
+from domain.base.settings import Settings, load
+from tests import client, factories
+from tests.factories import Tenant
+
+
+@pytest.fixture(scope="session")
+async def settings(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Settings]:
+    """Settings of this process's own Postgres and Redis, migrated and connected."""
+    directory = tmp_path_factory.mktemp("planwire")
+    async with running(directory) as servers:
+        loaded = replace(load({}, data_dir=directory), database_url=servers.database_url, redis_url=servers.redis_url)
+        await migrate(loaded)
+        await database.connect(loaded)
+        await factories.connect(loaded)
+        yield loaded
+        await factories.disconnect()
+        await database.disconnect()
+
+
+@pytest.fixture(scope="session")
+async def adapters(settings: Settings) -> AsyncIterator[Adapters]:
+    """The adapters over this process's servers."""
+    built = Adapters.of(settings)
+    client.use(settings, built)
+    yield built
+    await built.close()
+
+
+@pytest.fixture
+async def acme(adapters: Adapters) -> Tenant:
+    """A fresh organization with one person of each role."""
+    return await factories.make_tenant("acme")
+
+
+@pytest.fixture
+async def globex(adapters: Adapters) -> Tenant:
+    """Another fresh organization: the stranger's."""
+    return await factories.make_tenant("globex")

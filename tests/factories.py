@@ -1,0 +1,187 @@
+"""Rows for tests. People are written directly, which spares a password digest each; the rest goes through services."""
+
+import contextlib
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
+from urllib.parse import unquote, urlsplit
+from uuid import UUID
+
+import asyncpg
+
+from domain.base.actor import Actor
+from domain.base.clock import new_id, now
+from domain.base.database import acting_for, address_of
+from domain.base.permissions import Role
+from domain.base.settings import Settings
+from domain.organizations import memberships
+from domain.projects import service as projects
+from domain.projects.queries import ProjectRow
+from domain.tasks import service as tasks
+from domain.tasks.queries import TaskRow
+from graph.base.ids import global_id
+from tests.client import GraphQL
+
+_owner: "asyncpg.Pool[Any]"
+
+
+async def connect(settings: Settings) -> None:
+    """Open the owner's pool, which sees every row."""
+    global _owner
+    user = unquote(urlsplit(settings.database_url or "").username or "postgres")
+    _owner = await asyncpg.create_pool(**address_of(settings), user=user, min_size=1, max_size=4)
+
+
+async def disconnect() -> None:
+    """Close the owner's pool."""
+    await _owner.close()
+
+
+async def rows(statement: str, *values: Any) -> list[dict[str, Any]]:
+    """Rows as the owner of the database sees them: no policy hides any."""
+    return [dict(row) for row in await _owner.fetch(statement, *values)]
+
+
+async def execute(statement: str, *values: Any) -> None:
+    """Run a statement as the owner of the database."""
+    await _owner.execute(statement, *values)
+
+
+async def events(org_id: UUID) -> list[str]:
+    """The types of the organization's events, in order."""
+    found = await rows("SELECT type FROM event WHERE org_id = $1 ORDER BY seq", org_id)
+    return [row["type"] for row in found]
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a session."""
+
+    user_id: UUID
+    session_id: UUID
+    email: str
+    token: str
+
+    @property
+    def id(self) -> str:
+        """The global id."""
+        return global_id("user", self.user_id)
+
+    @property
+    def client(self) -> GraphQL:
+        """GraphQL as this person."""
+        return GraphQL(self.token)
+
+    async def actor(self) -> Actor:
+        """The person as services know them, with the memberships of this moment."""
+        return Actor.of_user(self.user_id, await memberships.standings_of(self.user_id), session_id=self.session_id)
+
+    @contextlib.asynccontextmanager
+    async def acting(self) -> AsyncIterator[Actor]:
+        """The person as the caller of services: the actor, with its tenant set."""
+        actor = await self.actor()
+        with acting_for(actor.standings):
+            yield actor
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """An organization and one person of each role."""
+
+    org_id: UUID
+    slug: str
+    admin: Person
+    member: Person
+    billing: Person
+    guest: Person
+
+    @property
+    def id(self) -> str:
+        """The global id."""
+        return global_id("organization", self.org_id)
+
+
+async def make_person(name: str = "Ada Lovelace") -> Person:
+    """A person with a session, in no organization."""
+    user_id, session_id, token = new_id(), new_id(), f"pws_{secrets.token_urlsafe(32)}"
+    email = f"{name.split()[0].lower()}-{user_id.hex[-12:]}@example.test"
+    digest = hashlib.sha256(token.encode()).digest()
+    async with _owner.acquire() as connection, connection.transaction():
+        await connection.execute(
+            "INSERT INTO users (id, name, email, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)",
+            user_id, name, email, now(),
+        )  # fmt: skip
+        await connection.execute(
+            "INSERT INTO preferences (user_id, locale, time_zone, email_on_assignment, email_on_mention, "
+            "email_on_invitation, settings, updated_at) VALUES ($1, 'en', 'UTC', true, true, true, '{}', $2)",
+            user_id, now(),
+        )  # fmt: skip
+        await connection.execute(
+            "INSERT INTO session (id, user_id, token_digest, created_at, last_used_at, expires_at) "
+            "VALUES ($1, $2, $3, $4, $4, $5)",
+            session_id, user_id, digest, now(), now() + timedelta(days=30),
+        )  # fmt: skip
+    return Person(user_id, session_id, email, token)
+
+
+async def make_member(org_id: UUID, role: Role, name: str = "Mia Member") -> Person:
+    """A person with the role in the organization."""
+    person = await make_person(name)
+    await execute(
+        "INSERT INTO membership (id, org_id, user_id, role, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5)",
+        new_id(), org_id, person.user_id, role.value, now(),
+    )  # fmt: skip
+    return person
+
+
+async def make_tenant(name: str) -> Tenant:
+    """An organization with an admin, a member, a billing manager and a guest. It has no events yet."""
+    org_id = new_id()
+    slug = f"{name}-{org_id.hex[-12:]}"
+    await execute(
+        "INSERT INTO organization (id, name, slug, version, created_at, updated_at) VALUES ($1, $2, $3, 1, $4, $4)",
+        org_id, name.capitalize(), slug, now(),
+    )  # fmt: skip
+    await execute(
+        "INSERT INTO subscription (id, org_id, plan, created_at, updated_at) VALUES ($1, $2, 'FREE', $3, $3)",
+        new_id(), org_id, now(),
+    )  # fmt: skip
+    people = [await make_member(org_id, role, f"{role.value.title()} {name.title()}") for role in Role]
+    return Tenant(org_id, slug, *people)
+
+
+@contextlib.contextmanager
+def statements() -> Iterator[list[str]]:
+    """The statements that this process sends meanwhile, but for those that set the tenant."""
+    sent: list[str] = []
+    execute_statement = asyncpg.Connection._execute  # type: ignore[attr-defined]
+
+    async def note(self: Any, query: str, *args: Any, **kwargs: Any) -> Any:
+        if "set_config" not in query:
+            sent.append(query)
+        return await execute_statement(self, query, *args, **kwargs)
+
+    with patch.object(asyncpg.Connection, "_execute", note):
+        yield sent
+
+
+async def make_project(person: Person, tenant: Tenant, **values: Any) -> ProjectRow:
+    """A project, made as the person."""
+    async with person.acting() as actor:
+        return await projects.create(actor, tenant.org_id, **{"name": "Website", **values})
+
+
+async def make_task(person: Person, project: ProjectRow, **values: Any) -> TaskRow:
+    """A task of the project, made as the person."""
+    async with person.acting() as actor:
+        return await tasks.create(actor, project.id, **{"title": "Write the page", **values})
+
+
+async def states_of(project: ProjectRow) -> dict[str, UUID]:
+    """The project's states by name, in order."""
+    found = await rows("SELECT name, id FROM workflow_state WHERE project_id = $1 ORDER BY position", project.id)
+    return {row["name"]: row["id"] for row in found}

@@ -1,0 +1,234 @@
+"""The transport as it stands: HTTP, cookies and their origin, the socket, GraphiQL, health. On a real server."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
+
+from domain.adapters.wiring import Adapters
+from domain.base.settings import Settings
+from graph.app import create_app
+from graph.base.auth import COOKIE
+from tests.factories import Person, Tenant, execute, make_person, rows
+
+VIEWER = "{ viewer { user { id name } } }"
+RENAME = 'mutation { profileUpdate(input: {name: "Renamed"}) { viewer { user { name } } errors { code } } }'
+
+
+@pytest.fixture(scope="module")
+async def address(settings: Settings, adapters: Adapters) -> AsyncIterator[str]:
+    """host:port of the application under uvicorn, in this process, over this process's database."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(create_app(settings), lifespan="off", log_config=None, ws="websockets-sansio")
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    yield f"127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    await serving
+    listener.close()
+
+
+@pytest.fixture
+async def http(address: str) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of the server."""
+    async with httpx.AsyncClient(base_url=f"http://{address}") as client:
+        yield client
+
+
+async def post(http: httpx.AsyncClient, document: str, **headers: str) -> Any:
+    """The JSON answer to a posted document."""
+    answer = await http.post("/graphql", json={"query": document}, headers=headers)
+    return answer.json()
+
+
+def bearer(person: Person) -> str:
+    """The Authorization header of a person."""
+    return f"Bearer {person.token}"
+
+
+async def test_no_credentials_is_nobody_and_a_bad_token_is_unauthenticated(http: httpx.AsyncClient) -> None:
+    nobody = await post(http, VIEWER)
+    stranger = await post(http, VIEWER, authorization="Bearer pws_nothing")
+
+    assert nobody == {"data": {"viewer": None}}
+    assert stranger["data"] == {"viewer": None}
+    assert stranger["errors"][0]["extensions"] == {"code": "UNAUTHENTICATED"}
+
+
+@pytest.mark.parametrize("value", ["", "Bearer", "Basic YTpi", "Bearer \xff\xfe", "Bearer " + "x" * 5000])
+async def test_a_malformed_authorization_header_is_unauthenticated(address: str, value: str) -> None:
+    async with httpx.AsyncClient(base_url=f"http://{address}") as client:
+        answer = await client.post(
+            "/graphql", json={"query": VIEWER}, headers=[(b"authorization", value.encode("latin-1"))]
+        )
+
+    assert [error["extensions"]["code"] for error in answer.json()["errors"]] == ["UNAUTHENTICATED"]
+
+
+async def test_a_cookie_reads_from_anywhere_but_changes_only_from_an_allowed_origin(
+    http: httpx.AsyncClient, settings: Settings
+) -> None:
+    person = await make_person("Carla Cookie")
+    cookie = f"{COOKIE}={person.token}"
+
+    read = await post(http, VIEWER, cookie=cookie)
+    without_origin = await post(http, RENAME, cookie=cookie)
+    from_elsewhere = await post(http, RENAME, cookie=cookie, origin="https://evil.example")
+
+    assert read["data"]["viewer"]["user"]["id"] == person.id
+    for refused in (without_origin, from_elsewhere):
+        assert [error["extensions"]["code"] for error in refused["errors"]] == ["UNAUTHENTICATED"]
+    assert await rows("SELECT name FROM users WHERE id = $1", person.user_id) == [{"name": "Carla Cookie"}]
+
+    allowed = await post(http, RENAME, cookie=cookie, origin=settings.allowed_origins[0])
+
+    assert allowed["data"]["profileUpdate"]["viewer"]["user"]["name"] == "Renamed"
+
+
+async def test_a_mutation_is_refused_over_get(http: httpx.AsyncClient) -> None:
+    person = await make_person("Greta Get")
+
+    answer = await http.get("/graphql", params={"query": RENAME}, headers={"authorization": bearer(person)})
+
+    assert answer.status_code in (400, 405)
+    assert await rows("SELECT name FROM users WHERE id = $1", person.user_id) == [{"name": "Greta Get"}]
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["{", "{ nothing }", "query A { viewer { email } } query B { viewer { email } }", "", "{ node(id: 1.5) { id } }"],
+)
+async def test_a_faulty_document_is_an_error_of_the_caller(http: httpx.AsyncClient, document: str) -> None:
+    answer = await http.post("/graphql", json={"query": document})
+
+    assert answer.status_code < 500
+    assert "INTERNAL" not in answer.text
+    assert "Traceback" not in answer.text
+
+
+async def test_a_bug_is_masked_and_its_request_id_is_told(http: httpx.AsyncClient, acme: Tenant) -> None:
+    await execute("UPDATE preferences SET settings = '\"x\"' WHERE user_id = $1", acme.member.user_id)
+    await execute("ALTER TABLE preferences RENAME COLUMN locale TO broken")
+    try:
+        answer = await post(
+            http,
+            "{ viewer { preferences { locale } } }",
+            **{"authorization": bearer(acme.member), "x-request-id": "seen-in-the-log"},
+        )
+    finally:
+        await execute("ALTER TABLE preferences RENAME COLUMN broken TO locale")
+
+    (error,) = answer["errors"]
+    assert error["extensions"] == {"code": "INTERNAL", "requestId": "seen-in-the-log"}
+    assert "locale" not in error["message"]
+
+
+async def open_socket(address: str, payload: dict[str, Any], **headers: str) -> ClientConnection:
+    """A socket whose connection_init was sent."""
+    socket_ = await connect(
+        f"ws://{address}/graphql",
+        subprotocols=[websockets.Subprotocol("graphql-transport-ws")],
+        additional_headers=headers,
+    )
+    await socket_.send(json.dumps({"type": "connection_init", "payload": payload}))
+    return socket_
+
+
+async def ask(socket_: ClientConnection, document: str) -> Any:
+    """The result of one operation over an acknowledged socket."""
+    await socket_.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": document}}))
+    answer = json.loads(await socket_.recv())
+    assert json.loads(await socket_.recv()) == {"id": "1", "type": "complete"}
+    return answer["payload"]
+
+
+async def test_connection_init_carries_the_token_and_operations_run_over_the_socket(address: str) -> None:
+    person = await make_person("Sigrid Socket")
+
+    socket_ = await open_socket(address, {"authorization": bearer(person)})
+    acknowledged = json.loads(await socket_.recv())
+    read = await ask(socket_, VIEWER)
+    renamed = await ask(socket_, RENAME)
+    await socket_.close()
+
+    assert acknowledged["type"] == "connection_ack"
+    assert read["data"]["viewer"]["user"]["id"] == person.id
+    assert renamed["data"]["profileUpdate"]["errors"] == []
+
+
+async def test_a_session_that_ends_is_refused_on_the_open_socket(address: str) -> None:
+    person = await make_person("Eva Ended")
+    socket_ = await open_socket(address, {"authorization": bearer(person)})
+    await socket_.recv()
+
+    await execute("DELETE FROM session WHERE id = $1", person.session_id)
+    answer = await ask(socket_, RENAME)
+    await socket_.close()
+
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["UNAUTHENTICATED"]
+    assert await rows("SELECT name FROM users WHERE id = $1", person.user_id) == [{"name": "Eva Ended"}]
+
+
+async def test_a_bad_token_in_connection_init_closes_with_4403(address: str) -> None:
+    socket_ = await open_socket(address, {"authorization": "Bearer pws_nothing"})
+
+    with pytest.raises(websockets.ConnectionClosed) as closed:
+        await socket_.recv()
+
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4403
+
+
+async def test_a_cookie_counts_on_a_socket_only_from_an_allowed_origin(address: str, settings: Settings) -> None:
+    person = await make_person("Olga Origin")
+    cookie = f"{COOKIE}={person.token}"
+
+    with pytest.raises(websockets.InvalidStatus, match="403"):
+        await open_socket(address, {}, cookie=cookie, origin="https://evil.example")
+    without = await open_socket(address, {}, cookie=cookie)
+    await without.recv()
+    refused = await ask(without, VIEWER)
+    await without.close()
+    ours = await open_socket(address, {}, cookie=cookie, origin=settings.allowed_origins[0])
+    await ours.recv()
+    read = await ask(ours, VIEWER)
+    await ours.close()
+
+    assert [error["extensions"]["code"] for error in refused["errors"]] == ["UNAUTHENTICATED"]
+    assert read["data"]["viewer"]["user"]["id"] == person.id
+
+
+async def test_graphiql_and_all_that_it_loads_come_from_this_host(http: httpx.AsyncClient) -> None:
+    page = await http.get("/graphql", headers={"accept": "text/html"})
+
+    assert page.status_code == 200
+    assert "//" not in page.text.replace("http://www.w3.org", "")
+    loaded = [part.split('"')[0] for part in page.text.split('="')[1:] if part.startswith("/graphiql/")]
+    assert loaded
+    for path in loaded:
+        assert (await http.get(path)).status_code == 200
+
+
+async def test_health_says_what_answers(http: httpx.AsyncClient) -> None:
+    live, ready = await http.get("/health/live"), await http.get("/health/ready")
+
+    assert (live.status_code, ready.status_code) == (200, 200)
+    assert ready.json() == {"database": True, "migrations": True, "redis": True}
+
+
+async def test_a_missing_migration_is_not_ready(http: httpx.AsyncClient) -> None:
+    await execute("UPDATE tortoise_migrations SET name = 'away' WHERE name = '0002_constraints'")
+    try:
+        ready = await http.get("/health/ready")
+    finally:
+        await execute("UPDATE tortoise_migrations SET name = '0002_constraints' WHERE name = 'away'")
+
+    assert ready.status_code == 503
+    assert ready.json()["migrations"] is False
