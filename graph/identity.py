@@ -17,6 +17,7 @@ from domain.identity.queries import PreferencesRow, SessionRow, UserRow
 from domain.identity.sessions import Started
 from domain.organizations import actors, memberships
 from domain.organizations import queries as org_queries
+from domain.tasks import queries as task_queries
 from graph.base.auth import COOKIE
 from graph.base.context import Info
 from graph.base.errors import UserError, mutation, no_errors
@@ -27,10 +28,12 @@ from graph.base.paging import Connection
 from graph.base.payloads import DeletePayload, DonePayload
 from graph.base.scalars import JSON
 from graph.base.selection import columns
+from graph.task_filters import task_page
 
 if TYPE_CHECKING:
     from graph.api_keys import ApiKey
     from graph.organizations import Organization
+    from graph.tasks import Task
 
 # Strawberry wants an enum registered before the first type that uses it; every file that does imports this one.
 strawberry.enum(Permission, description="What a role or a key allows inside one organization.")
@@ -152,6 +155,11 @@ class Viewer(FromRow):
         org_queries.of_users,
         arguments=organization_page,
         description="Those that the viewer is a member of, A to Z.",
+    )
+    assigned_tasks: Connection[Annotated["Task", strawberry.lazy("graph.tasks")]] = pages(
+        task_queries.of_assignees,
+        arguments=task_page,
+        description="What the viewer is to do, across its organizations: by state and rank, or as asked.",
     )
     sessions: list[Session] = to_many(
         queries.sessions_of, description="The last used first, at most 100; none for an API key."

@@ -7,7 +7,7 @@ import strawberry
 
 from domain.base.errors import BadInput
 from domain.base.paging import PageRequest
-from domain.base.permissions import Permission, Role, in_order
+from domain.base.permissions import Permission, Role
 from domain.identity import queries as identity
 from domain.labels import queries as labels
 from domain.organizations import memberships, queries
@@ -16,7 +16,18 @@ from domain.organizations.queries import MembershipRow, OrganizationRow
 from domain.projects import queries as projects
 from graph.base.context import Info
 from graph.base.errors import UserError, mutation, no_errors
-from graph.base.fields import changes, column, computed, optional, pages, query, required, to_many, to_one
+from graph.base.fields import (
+    changes,
+    column,
+    computed,
+    optional,
+    pages,
+    query,
+    required,
+    to_many,
+    to_one,
+    viewer_permissions,
+)
 from graph.base.ids import parse_id
 from graph.base.nodes import Node
 from graph.base.paging import Connection
@@ -32,15 +43,6 @@ if TYPE_CHECKING:
 
 def _viewer_role(root: Any, info: Info) -> Role:
     return info.context.actor.standings[root.id].role
-
-
-def _permissions_here(root: Any, info: Info) -> list[Permission]:
-    return in_order(info.context.actor.permissions(root.id))
-
-
-def viewer_permissions(root: Any, info: Info) -> list[Permission]:
-    """What the viewer may do in the organization that the row belongs to. Needs org_id."""
-    return in_order(info.context.actor.permissions(root.org_id))
 
 
 def member_page(
@@ -68,9 +70,7 @@ class Organization(Node):
     created_at: datetime = column("When it was founded.")
     updated_at: datetime = column("The last change.")
     viewer_role: Role = computed(_viewer_role, needs=("id",), description="With an API key: its maker's.")
-    viewer_permissions: list[Permission] = computed(
-        _permissions_here, needs=("id",), description="What the viewer may do here."
-    )
+    viewer_permissions: list[Permission] = viewer_permissions(key="id")
     members: Connection[Annotated["Membership", strawberry.lazy("graph.organizations")]] = pages(
         queries.members_of_organizations,
         arguments=member_page,

@@ -8,11 +8,11 @@ from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLSchema
 from strawberry.extensions import ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 
+from graph.api_keys import ApiKeyMutations
 from graph.base.errors import ERROR_TYPES, CodedErrors
 from graph.base.nodes import nodes_by_kind
 from graph.base.operations import Operations
 from graph.base.scalars import SCALARS
-from graph.api_keys import ApiKeyMutations
 from graph.comments import CommentMutations
 from graph.identity import IdentityMutations, IdentityQueries
 from graph.labels import LabelMutations
@@ -73,7 +73,8 @@ def _describe(schema: GraphQLSchema) -> None:
         if name.startswith("__"):
             continue
         definition = type_.extensions.get("strawberry-definition")
-        origin = getattr(definition, "origin", None)
+        # A connection of one type is made from the general one, whose class has the docstring.
+        origin = getattr(getattr(definition, "concrete_of", None) or definition, "origin", None)
         if type_.description is None and inspect.isclass(origin):
             type_.description = inspect.cleandoc(origin.__doc__ or "") or None
         if isinstance(type_, GraphQLObjectType | GraphQLInterfaceType):

@@ -1,6 +1,7 @@
 """The commands as a person starts them: real processes with real signals."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 READY_DEADLINE_S = 60.0
@@ -30,6 +32,14 @@ class Started:
         """Status and body."""
         with urllib.request.urlopen(self.origin + path, timeout=10) as response:  # noqa: S310
             return response.status, response.read().decode()
+
+    def ask(self, document: str, token: str | None = None, **variables: Any) -> Any:
+        """The answer to an operation."""
+        headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
+        body = json.dumps({"query": document, "variables": variables}).encode()
+        asked = urllib.request.Request(f"{self.origin}/graphql", body, headers)  # noqa: S310
+        with urllib.request.urlopen(asked, timeout=20) as answer:  # noqa: S310
+            return json.loads(answer.read())
 
     def end(self, number: signal.Signals) -> tuple[int, float]:
         """Exit status, and the seconds that it took."""
@@ -52,10 +62,11 @@ def planwire(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[st
 
 
 @contextlib.contextmanager
-def started(*arguments: str, **environ: str) -> Iterator[Started]:
-    """A command that serves, from its ready line on; killed at the end if it still runs."""
+def started(*arguments: str, script: str | None = None, **environ: str) -> Iterator[Started]:
+    """A command that serves, from its ready line on; killed at the end if it still runs. `script` is run instead."""
+    command = [str(ROOT / script)] if script else [sys.executable, "-m", "planwire"]
     with subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "planwire", *arguments],
+        [*command, *arguments],
         cwd=ROOT,
         env={**ENVIRON, **environ},
         stdout=subprocess.PIPE,
@@ -67,7 +78,7 @@ def started(*arguments: str, **environ: str) -> Iterator[Started]:
             first = process.stdout.readline().rstrip("\n")
             assert first.startswith("ready: http://127.0.0.1:"), first
             lines = [first]
-            if arguments[0] == "dev":
+            if "dev" in (arguments[0], script and Path(script).name):
                 lines.append(process.stdout.readline().rstrip("\n"))
             yield Started(process, first.removeprefix("ready: ").removesuffix("/graphql"), lines)
         finally:

@@ -30,8 +30,8 @@ async def test_every_table_has_forced_row_security_or_is_on_the_list(settings: S
 async def test_every_foreign_key_between_tenant_tables_carries_the_organization(settings: Settings) -> None:
     found = await rows(
         "SELECT conrelid::regclass::text AS source, confrelid::regclass::text AS target, conname, "
-        "(SELECT array_agg(attname::text) FROM pg_attribute WHERE attrelid = conrelid AND attnum = ANY(conkey)) AS columns "
-        "FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace"
+        "(SELECT array_agg(attname::text) FROM pg_attribute WHERE attrelid = conrelid AND attnum = ANY(conkey)) "
+        "AS columns FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace"
     )
     between = [row for row in found if not {row["source"], row["target"]} & set(GLOBAL_TABLES)]
 
@@ -96,7 +96,8 @@ async def test_an_empty_tenant_set_is_somebody_in_no_organization(acme: Tenant) 
 
 async def test_a_row_cannot_be_written_into_another_organization(acme: Tenant, globex: Tenant) -> None:
     statement = sql(
-        "INSERT INTO label (id, org_id, name, color, created_at, updated_at) VALUES ({}, {}, 'x', '#000000', now(), now())",
+        "INSERT INTO label (id, org_id, name, color, created_at, updated_at) "
+        "VALUES ({}, {}, 'x', '#000000', now(), now())",
         new_id(),
         globex.org_id,
     )

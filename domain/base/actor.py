@@ -92,3 +92,7 @@ class Actor:
     def join(self, org_id: UUID, standing: Standing) -> None:
         """Give the caller a standing for the rest of the operation."""
         self.standings[org_id] = standing
+
+    def leave(self, org_id: UUID) -> None:
+        """Take the caller's standing away for the rest of the operation."""
+        self.standings.pop(org_id, None)

@@ -34,11 +34,13 @@ class Table(Generic[R]):
     computed: dict[str, str | Callable[[Actor], Sql]] = field(default_factory=dict)
     org: str = "org_id"
     """The column that names the organization a row belongs to."""
+    called: str = ""
+    """What a caller calls a row, where that is not the table's name."""
 
     @property
     def noun(self) -> str:
         """What a caller calls a row."""
-        return self.name.replace("_", " ")
+        return self.called or self.name.replace("_", " ")
 
     @property
     def columns(self) -> Columns:

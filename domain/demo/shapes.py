@@ -3,7 +3,7 @@
 Only data. Tasks of a project stand in the order of their numbers, which is the order in which they were opened.
 """
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import date
 from uuid import UUID
 
@@ -77,7 +77,7 @@ class Archive:
     by: Person
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Task:
     """One piece of work: how it was opened, and in `then` what became of it, in order."""
 
@@ -85,6 +85,7 @@ class Task:
     title: str
     opened: str
     by: Person
+    _: KW_ONLY
     state: str = TODO
     to: Person | None = None
     priority: Priority = Priority.NONE

@@ -8,7 +8,7 @@ from uuid import UUID
 from domain.base.actor import Actor, Standing
 from domain.base.clock import new_id, now
 from domain.base.database import Door, fetch, fetch_value, system, tx
-from domain.base.errors import Faults, LimitReached
+from domain.base.errors import Faults, LimitReached, NotFound
 from domain.base.permissions import GRANTS, Permission, Role, in_order
 from domain.base.sql import Row, Sql, sql
 from domain.events.log import emit
@@ -55,8 +55,13 @@ async def create(
     faults.check()
     key_id, secret, granted = new_id(), tokens.new(PREFIX), in_order(asked)
     async with tx():
-        # The lock lets two keys at once be counted one after the other.
+        # Under the lock keys are counted one after the other, and their maker cannot be removed meanwhile.
         await queries.by_ids.get_for_update(actor, org_id, Permission.API_KEYS_MANAGE)
+        present = sql(
+            "SELECT true FROM membership WHERE org_id = {} AND user_id = {} AND ended_at IS NULL", org_id, user_id
+        )
+        if not await fetch_value(present):
+            raise NotFound("organization")
         used = await fetch_value(sql("SELECT count(*) FROM api_key WHERE org_id = {} AND revoked_at IS NULL", org_id))
         if used >= MOST_KEYS:
             raise LimitReached("api_keys", MOST_KEYS, used)

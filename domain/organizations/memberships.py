@@ -53,7 +53,7 @@ async def entering(actor: Actor, org_id: UUID, role: Role) -> AsyncIterator[None
             yield
     except BaseException:
         if before is None:
-            del actor.standings[org_id]
+            actor.leave(org_id)
         else:
             actor.join(org_id, before)
         raise
@@ -162,4 +162,4 @@ def _narrow(actor: Actor, org_id: UUID, role: Role) -> None:
 def _forget(actor: Actor, membership: MembershipRow) -> None:
     """Take the standing of a caller whose own membership, or whose maker's, has ended."""
     if membership.user_id == actor.user_id:
-        actor.standings.pop(membership.org_id, None)
+        actor.leave(membership.org_id)

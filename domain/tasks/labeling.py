@@ -5,7 +5,9 @@ from uuid import UUID
 
 from domain.base.actor import Actor
 from domain.base.clock import new_id
+from domain.base.database import fetch
 from domain.base.errors import Invalid, LimitReached
+from domain.base.sql import Row, sql
 from domain.events.log import Change
 from domain.labels import queries as labels
 from domain.tasks.models import TaskLabel
@@ -17,11 +19,21 @@ MOST_LABELS = 50
 async def check(actor: Actor, org_id: UUID, label_ids: Sequence[UUID], path: str) -> list[UUID]:
     """The ids without repetition. Raises Invalid unless all are labels of the organization; LimitReached."""
     wanted = list(dict.fromkeys(label_ids))
-    found = await labels.by_ids(actor, wanted, ("org_id",)) if wanted else {}
-    if any(label_id not in found or found[label_id].org_id != org_id for label_id in wanted):
+    if wanted and await _hold(actor, org_id, wanted) < len(wanted):
         raise Invalid("Must all be labels of the organization.", path)
     _limit(len(wanted), 0, path)
     return wanted
+
+
+async def _hold(actor: Actor, org_id: UUID, label_ids: Sequence[UUID]) -> int:
+    """How many of the ids are labels of the organization. Those are not deleted before the transaction ends."""
+    held = sql(
+        "SELECT id FROM label WHERE id = ANY({}::uuid[]) AND org_id = {} AND {} FOR KEY SHARE",
+        list(label_ids),
+        org_id,
+        labels.visible(actor),
+    )
+    return len(await fetch(held, Row))
 
 
 async def add(org_id: UUID, task_id: UUID, label_ids: Sequence[UUID]) -> None:

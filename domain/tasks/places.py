@@ -25,8 +25,7 @@ async def last_rank(state_id: UUID) -> str | None:
 async def at_end(state_id: UUID, count: int = 1) -> list[str]:
     """Ranks for `count` tasks behind the last one. The state is locked."""
     ranks = ranking.following(await last_rank(state_id), count)
-    if len(ranks[-1]) > ranking.LONGEST:
-        await _spread(state_id)
+    if len(ranks[-1]) > ranking.LONGEST and await _spread(state_id):
         ranks = ranking.following(await last_rank(state_id), count)
     return ranks
 
@@ -34,26 +33,30 @@ async def at_end(state_id: UUID, count: int = 1) -> list[str]:
 async def beside(state_id: UUID, task_id: UUID, *, before_id: UUID | None, after_id: UUID | None) -> str:
     """A rank right before or right after another task of the locked state. Raises Invalid when it is not there.
 
-    The moving task itself does not count as a neighbor.
+    The moving task itself does not count as a neighbor; where it stands beside the other already, its rank is given.
     """
     name, neighbor_id = ("before_id", before_id) if before_id is not None else ("after_id", after_id)
-    neighbor = await _rank_of(state_id, neighbor_id)
-    if neighbor is None or neighbor_id == task_id:
+    if neighbor_id == task_id or not await _rank_of(state_id, neighbor_id):
         raise Invalid("Must be another task of the target state.", name)
-    side, end = ("<", "max") if before_id is not None else (">", "min")
-    other = await fetch_value(
-        sql(
-            f"SELECT {end}(rank) FROM task WHERE state_id = {{}} AND rank {side} {{}}::text AND id <> {{}}",
-            state_id,
-            neighbor,
-            task_id,
-        )
-    )
-    rank = ranking.between(other, neighbor) if before_id is not None else ranking.between(neighbor, other)
-    if len(rank) > ranking.LONGEST:
-        await _spread(state_id)
-        return await beside(state_id, task_id, before_id=before_id, after_id=after_id)
+    rank = await _rank_beside(state_id, task_id, neighbor_id, before=before_id is not None)
+    if len(rank) > ranking.LONGEST and await _spread(state_id):
+        rank = await _rank_beside(state_id, task_id, neighbor_id, before=before_id is not None)
     return rank
+
+
+async def _rank_beside(state_id: UUID, task_id: UUID, neighbor_id: UUID | None, *, before: bool) -> str:
+    neighbor = await _rank_of(state_id, neighbor_id)
+    side, direction = ("<", "DESC") if before else (">", "ASC")
+    nearest = sql(
+        f"SELECT id, rank FROM task WHERE state_id = {{}} AND rank {side} {{}}::text ORDER BY rank {direction} LIMIT 2",
+        state_id,
+        neighbor,
+    )
+    found = await fetch(nearest, Row)
+    if found and found[0]["id"] == task_id:
+        return str(found[0]["rank"])
+    other = next((row["rank"] for row in found if row["id"] != task_id), None)
+    return ranking.between(other, neighbor) if before else ranking.between(neighbor, other)
 
 
 async def _rank_of(state_id: UUID, task_id: UUID | None) -> str | None:
@@ -63,11 +66,17 @@ async def _rank_of(state_id: UUID, task_id: UUID | None) -> str | None:
     return found
 
 
-async def _spread(state_id: UUID) -> None:
-    """Give the state's tasks short ranks in their order. No task's version changes: its place does not."""
-    ids = [
-        row["id"] for row in await fetch(sql("SELECT id FROM task WHERE state_id = {} ORDER BY rank", state_id), Row)
-    ]
+async def _spread(state_id: UUID) -> bool:
+    """Give the tasks of the locked state short ranks in their order. No task's version changes: its place does not.
+
+    Whoever changes a task locks it before its state, so waiting for tasks here could be for ever: when one is held the
+    state stays as it is until next time, and False is returned.
+    """
+    every = await fetch_value(sql("SELECT count(*) FROM task WHERE state_id = {}", state_id))
+    free = sql("SELECT id FROM task WHERE state_id = {} ORDER BY rank FOR NO KEY UPDATE SKIP LOCKED", state_id)
+    ids = [row["id"] for row in await fetch(free, Row)]
+    if len(ids) < every:
+        return False
     # Ranks are unique at every moment: first out of the way, behind a letter that no rank begins with, then home.
     await execute(sql("UPDATE task SET rank = '~' || rank WHERE state_id = {}", state_id))
     await execute(
@@ -78,3 +87,4 @@ async def _spread(state_id: UUID) -> None:
             ranking.following(None, len(ids)),
         )
     )
+    return True

@@ -86,7 +86,8 @@ async def _blocks(source_id: UUID, target_id: UUID) -> bool:
             sql(
                 "WITH RECURSIVE blocked AS (SELECT to_id FROM task_relation WHERE kind = 'BLOCKS' AND from_id = {} "
                 "UNION SELECT task_relation.to_id FROM task_relation "
-                "JOIN blocked ON task_relation.from_id = blocked.to_id WHERE kind = 'BLOCKS') SELECT true FROM blocked WHERE to_id = {}",
+                "JOIN blocked ON task_relation.from_id = blocked.to_id WHERE kind = 'BLOCKS') "
+                "SELECT true FROM blocked WHERE to_id = {}",
                 source_id,
                 target_id,
             )

@@ -19,7 +19,7 @@ from domain.events.log import Change, changes, emit
 from domain.organizations import memberships
 from domain.projects import service as projects
 from domain.projects.queries import ProjectRow
-from domain.tasks import labeling, places, queries, trees, workflow
+from domain.tasks import labeling, places, queries, relations, trees, workflow
 from domain.tasks.events import (
     TaskArchived,
     TaskAssigned,
@@ -34,8 +34,6 @@ from domain.tasks.models import Priority, Task
 from domain.tasks.queries import TaskRow
 
 LARGEST_ESTIMATE = 1_000_000
-# A task changes its project seldom; finding it gone twice in a row means that somebody does nothing else.
-_TRIES = 3
 _PLAIN = ("title", "description", "priority", "due_date", "estimate", "parent_id")
 
 
@@ -59,15 +57,15 @@ async def open_for_change(
 ) -> tuple[ProjectRow, TaskRow]:
     """The task and its project, locked in that order and authorized.
 
-    Raises NotFound; Forbidden (`permission`); Conflict when the project is archived.
+    Raises NotFound; Forbidden (`permission`); Conflict when the project is archived, or the task left it meanwhile.
     """
-    for _ in range(_TRIES):
-        seen = await queries.by_ids.get(actor, task_id)
-        project = await projects.open_for_tasks(actor, seen.project_id, permission, exclusive=exclusive)
-        task = await queries.by_ids.get_for_update(actor, task_id, permission)
-        if task.project_id == project.id:
-            return project, task
-    raise Conflict("The task is being transferred. Try again.", "id")
+    seen = await queries.by_ids.get(actor, task_id)
+    project = await projects.open_for_tasks(actor, seen.project_id, permission, exclusive=exclusive)
+    task = await queries.by_ids.get_for_update(actor, task_id, permission)
+    if task.project_id != project.id:
+        # Following it would lock a second project out of order, against a transfer that locks both.
+        raise Conflict("The task is being transferred. Try again.", "id")
+    return project, task
 
 
 async def create(
@@ -91,7 +89,7 @@ async def create(
     """
     task_id = new_id()
     async with tx():
-        project = await projects.open_for_tasks(actor, project_id, Permission.TASK_CREATE)
+        project = await projects.open_for_tasks(actor, project_id, Permission.TASK_CREATE, path="project_id")
         _check({"title": title, "description": description, "estimate": estimate})
         states = await workflow.states_of(actor, project.id)
         state = workflow.initial(states) if state_id is None else workflow.state_of(states, state_id, "state_id")
@@ -128,7 +126,8 @@ async def create(
         emit(actor, project.org_id, created)
         if assignee_id is not None:
             emit(actor, project.org_id, TaskAssigned(**common, assignee_id=Change(None, assignee_id)))
-    return await queries.by_ids.get(actor, task_id)
+        # Read before the commit: a key that may create but not read is refused without a trace.
+        return await queries.by_ids.get(actor, task_id)
 
 
 async def update(actor: Actor, task_id: UUID, *, if_version: int | None = None, **values: Any) -> TaskRow:
@@ -217,7 +216,7 @@ async def move(
             await places.lock(actor, target_id)
         if before_id is not None or after_id is not None:
             rank = await places.beside(target_id, task.id, before_id=before_id, after_id=after_id)
-            found |= {"rank": Change(task.rank, rank)}
+            found |= changes(task, {"rank": rank})
         elif not found and await places.last_rank(target_id) != task.rank:
             (rank,) = await places.at_end(target_id)
             found = {"rank": Change(task.rank, rank)}
@@ -250,6 +249,7 @@ async def delete(actor: Actor, task_id: UUID) -> None:
     async with tx():
         _, task = await open_for_change(actor, task_id, Permission.TASK_DELETE, exclusive=True)
         gone = await trees.subtree(actor, task.id)
+        await relations.delete_all_of([each.id for each in gone])
         await Task.filter(id=task.id).delete()
         for each in gone:
             emit(

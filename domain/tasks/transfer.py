@@ -38,7 +38,8 @@ async def transfer(actor: Actor, task_id: UUID, *, project_id: UUID, state_id: U
         if target.org_id != seen.org_id:
             raise Invalid("The project belongs to another organization.", "project_id")
         for each in sorted((seen.project_id, target.id)):
-            locked = await projects.open_for_tasks(actor, each, Permission.TASK_UPDATE, exclusive=True)
+            path = "project_id" if each == target.id else "id"
+            locked = await projects.open_for_tasks(actor, each, Permission.TASK_UPDATE, exclusive=True, path=path)
             target = locked if each == target.id else target
         task = await queries.by_ids.get_for_update(actor, task_id, Permission.TASK_UPDATE)
         if task.project_id != seen.project_id:

@@ -1,11 +1,8 @@
 """A PostgreSQL of somebody else's: the owner is no superuser, every role needs its password."""
 
 import asyncio
-import json
-import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
@@ -37,16 +34,6 @@ async def external(tmp_path: Path) -> AsyncIterator[dict[str, str]]:
         }
 
 
-def ask(origin: str, document: str, token: str | None = None) -> Any:
-    """The answer of a running server."""
-    headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
-    asked = urllib.request.Request(  # noqa: S310
-        f"{origin}/graphql", json.dumps({"query": document}).encode(), headers
-    )
-    with urllib.request.urlopen(asked, timeout=20) as answer:  # noqa: S310
-        return json.loads(answer.read())
-
-
 async def test_an_owner_without_superuser_migrates_and_the_made_roles_serve(
     external: dict[str, str], tmp_path: Path
 ) -> None:
@@ -57,13 +44,11 @@ async def test_an_owner_without_superuser_migrates_and_the_made_roles_serve(
 
     ownerless = external | {"DATABASE_URL": external["DATABASE_URL"].replace("owner:owners-own@", "")}
     with started("serve", "--port", "0", **ownerless) as server:
-        signed_up = ask(
-            server.origin,
+        signed_up = server.ask(
             'mutation { signUp(input: {email: "a@b.test", password: "long enough", name: "A"}) { token } }',
         )
         token = signed_up["data"]["signUp"]["token"]
-        made = ask(
-            server.origin,
+        made = server.ask(
             'mutation { organizationCreate(input: {name: "Org", slug: "org"}) { organization { slug viewerRole } } }',
             token,
         )

@@ -10,7 +10,8 @@ import pytest
 
 from domain.base.actor import Standing
 from domain.base.clock import frozen
-from domain.base.errors import UserErrors
+from domain.base.database import acting_for
+from domain.base.errors import NotFound, UserErrors
 from domain.base.permissions import Permission, Role
 from domain.identity import tokens
 from domain.organizations import api_keys
@@ -115,6 +116,17 @@ async def test_a_key_has_no_permission_that_its_maker_lacks(acme: Tenant) -> Non
         actor.join(acme.org_id, Standing(Role.ADMIN, less))
         with pytest.raises(UserErrors, match="You do not have BILLING_READ, TASK_DELETE yourself"):
             await api_keys.create(actor, acme.org_id, name="CI", permissions=asked)
+
+    assert await key_count(acme) == 0
+
+
+async def test_who_is_removed_at_the_same_moment_leaves_no_key_behind(acme: Tenant) -> None:
+    second = await make_member(acme.org_id, Role.ADMIN, "Second Admin")
+
+    async with second.acting() as actor:
+        await second.client.done(LEAVE, id=acme.id)
+        with acting_for(actor.standings), pytest.raises(NotFound):
+            await api_keys.create(actor, acme.org_id, name="CI", permissions=[Permission.TASK_READ])
 
     assert await key_count(acme) == 0
 

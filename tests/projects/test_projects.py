@@ -386,7 +386,7 @@ async def test_a_stranger_cannot_make_a_project(acme: Tenant, globex: Tenant) ->
     assert await project_rows(acme) == []
 
 
-CHANGES = {
+CHANGES: dict[str, Any] = {
     "update": lambda actor, id: projects.update(actor, id, name="Other"),
     "archive": projects.archive,
     "unarchive": projects.unarchive,

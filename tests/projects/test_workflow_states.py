@@ -447,7 +447,7 @@ async def test_what_a_task_may_move_to_is_read_for_many_states_at_once(acme: Ten
     }
 
 
-CHANGES = {
+CHANGES: dict[str, Any] = {
     "create": lambda actor, project_id, _: states.create(
         actor, project_id, name="Review", category=StateCategory.IN_PROGRESS
     ),

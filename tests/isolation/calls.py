@@ -1,0 +1,278 @@
+"""Calls made from the schema: the least that an operation asks for, and one id in a chosen place.
+
+A field that the tables below do not know is an error with its name: whoever adds one says here what goes into it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from graphql import (
+    GraphQLArgument,
+    GraphQLField,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLInputType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    get_named_type,
+    is_required_argument,
+    is_required_input_field,
+)
+
+from graph.base.ids import global_id
+from graph.schema import schema
+from tests.isolation.selections import selection
+from tests.isolation.world import World, kind_of
+
+SCHEMA = schema._schema
+
+# What the world's thing is that goes into each argument (field.argument) and each input field (Input.field) of type ID.
+THINGS = {
+    "node.id": "task",
+    "nodes.ids": "task",
+    "organization.id": "organization",
+    "project.id": "project",
+    "task.id": "task",
+    "tasks.organizationId": "organization",
+    "TaskFilter.id": "task",
+    "TaskFilter.project": "project",
+    "TaskFilter.state": "workflow_state",
+    "TaskFilter.assignee": "user",
+    "TaskFilter.creator": "own user",
+    "TaskFilter.parent": "task",
+    "TaskFilter.label": "label",
+    "sessionRevoke.id": "other session",
+    "ApiKeyCreateInput.organizationId": "organization",
+    "apiKeyRevoke.id": "api_key",
+    "organizationUpdate.id": "organization",
+    "membershipUpdate.id": "membership",
+    "membershipDelete.id": "membership",
+    "organizationLeave.id": "organization",
+    "ProjectCreateInput.organizationId": "organization",
+    "ProjectCreateInput.leadId": "user",
+    "projectUpdate.id": "project",
+    "ProjectUpdateInput.leadId": "user",
+    "projectArchive.id": "project",
+    "projectUnarchive.id": "project",
+    "projectDelete.id": "project",
+    "WorkflowStateCreateInput.projectId": "project",
+    "workflowStateUpdate.id": "workflow_state",
+    "workflowStateDelete.id": "workflow_state",
+    "workflowStateDelete.moveTasksToId": "next workflow_state",
+    "workflowTransitionsSet.stateId": "workflow_state",
+    "workflowTransitionsSet.allowedStateIds": "next workflow_state",
+    "TaskCreateInput.projectId": "project",
+    "TaskCreateInput.stateId": "next workflow_state",
+    "TaskCreateInput.assigneeId": "user",
+    "TaskCreateInput.parentId": "loose task",
+    "TaskCreateInput.labelIds": "label",
+    "taskUpdate.id": "task",
+    "TaskUpdateInput.stateId": "next workflow_state",
+    "TaskUpdateInput.assigneeId": "user",
+    "TaskUpdateInput.parentId": "loose task",
+    "TaskUpdateInput.addedLabelIds": "unused label",
+    "TaskUpdateInput.removedLabelIds": "label",
+    "taskMove.id": "task",
+    "TaskMoveInput.stateId": "next workflow_state",
+    "TaskMoveInput.beforeId": "neighbor task",
+    "TaskMoveInput.afterId": "neighbor task",
+    "taskTransfer.id": "task",
+    "taskTransfer.projectId": "other project",
+    "taskTransfer.stateId": "other workflow_state",
+    "taskArchive.id": "task",
+    "taskUnarchive.id": "task",
+    "taskDelete.id": "task",
+    "taskRelationCreate.fromId": "task",
+    "taskRelationCreate.toId": "loose task",
+    "taskRelationDelete.id": "task_relation",
+    "LabelCreateInput.organizationId": "organization",
+    "labelUpdate.id": "label",
+    "labelDelete.id": "label",
+    "CommentCreateInput.taskId": "task",
+    "CommentCreateInput.replyToId": "comment",
+    "commentUpdate.id": "comment",
+    "commentDelete.id": "comment",
+}
+
+# What goes into the other arguments and input fields. One that is not required is given all the same when it is here.
+VALUES: dict[str, Any] = {
+    "SignUpInput.email": lambda: f"probe-{uuid4().hex}@example.test",
+    "SignUpInput.password": "correct horse battery",
+    "SignUpInput.name": "Probe",
+    "SignInInput.email": "nobody@example.test",
+    "SignInInput.password": "correct horse battery",
+    "ProfileUpdateInput.name": "Probe",
+    "PreferencesUpdateInput.locale": "de",
+    "ApiKeyCreateInput.name": "Probe",
+    "ApiKeyCreateInput.permissions": ["TASK_READ"],
+    "OrganizationCreateInput.name": "Probe",
+    "OrganizationCreateInput.slug": lambda: f"probe-{uuid4().hex[:20]}",
+    "OrganizationUpdateInput.name": "Probe",
+    "membershipUpdate.role": "MEMBER",
+    "ProjectCreateInput.name": "Probe",
+    "ProjectUpdateInput.name": "Probe",
+    "WorkflowStateCreateInput.name": "Probe",
+    "WorkflowStateCreateInput.category": "DONE",
+    "WorkflowStateUpdateInput.name": "Probe",
+    "TaskCreateInput.title": "Probe",
+    "TaskUpdateInput.title": "Probe",
+    "taskRelationCreate.kind": "RELATES_TO",
+    "LabelCreateInput.name": "Probe",
+    "LabelCreateInput.color": "#123456",
+    "LabelUpdateInput.name": "Probe",
+    "CommentCreateInput.body": "Probe",
+    "commentUpdate.body": "Probe",
+}
+
+# Ids that are given although the schema does not require them, because the operation asks for them.
+ASKED_FOR = {"task.id", "organization.id", "TaskMoveInput.stateId"}
+
+# Inputs that say how to compare and not with what: their fields hold what the field above them is about.
+COMPARISONS = {"IDFilter", "NullableIDFilter"}
+
+Path = tuple[str, ...]
+Ids = Callable[[str, Path], str]
+"""Thing and path -> the id to put there."""
+
+
+class Unknown(AssertionError):
+    """A field that the tables do not know."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """An operation with one root field, and what it is given."""
+
+    name: str
+    document: str
+    variables: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field that can be called: of a root type, or with `host` of the thing that has it."""
+
+    parent: GraphQLObjectType
+    name: str
+    host: str | None = None
+
+    @property
+    def definition(self) -> GraphQLField:
+        """As the schema has it."""
+        return self.parent.fields[self.name]
+
+    @property
+    def is_mutation(self) -> bool:
+        """Whether it changes something."""
+        return self.parent is SCHEMA.mutation_type
+
+    def __str__(self) -> str:
+        return self.name if self.host is None else f"{self.parent.name}.{self.name}"
+
+
+def fields_with_ids() -> list[Field]:
+    """Every field of the schema with an id somewhere in its arguments: those of the root types, then all others'."""
+    roots = {SCHEMA.query_type, SCHEMA.mutation_type}
+    found = [Field(root, name) for root in (SCHEMA.query_type, SCHEMA.mutation_type) if root for name in root.fields]
+    for type_ in SCHEMA.type_map.values():
+        if isinstance(type_, GraphQLObjectType) and type_ not in roots and not type_.name.startswith("__"):
+            found += [Field(type_, name, HOSTS.get(type_.name, type_.name)) for name in type_.fields]
+    return [each for each in found if any(True for _ in places(each))]
+
+
+def mutations() -> list[Field]:
+    """Every mutation."""
+    assert SCHEMA.mutation_type is not None
+    return [Field(SCHEMA.mutation_type, name) for name in SCHEMA.mutation_type.fields]
+
+
+# The thing through which the fields of a type are reached; by default the type must have an entry here.
+HOSTS = {"Project": "project", "WorkflowState": "workflow_state", "Organization": "organization", "Task": "task"}
+
+
+def places(of: Field) -> Iterator[tuple[Path, str]]:
+    """Every place of an id in the field's arguments, with the thing that goes there."""
+    for name, argument in of.definition.args.items():
+        yield from _places(argument.type, (name,), f"{of.name}.{name}", frozenset())
+
+
+def _places(type_: GraphQLInputType, path: Path, key: str, above: frozenset[str]) -> Iterator[tuple[Path, str]]:
+    named = get_named_type(type_)
+    if named.name == "ID":
+        if key not in THINGS:
+            raise Unknown(f"{key} (in {'.'.join(path)}) is an ID: say in THINGS what goes there")
+        yield path, THINGS[key]
+    elif isinstance(named, GraphQLInputObjectType) and named.name not in above:
+        for name, each in named.fields.items():
+            inner = key if named.name in COMPARISONS else f"{named.name}.{name}"
+            yield from _places(each.type, (*path, name), inner, above | {named.name})
+
+
+def call(of: Field, ids: Ids, place: Path = (), *, depth: int = 1, given: Mapping[str, Any] | None = None) -> Call:
+    """The least call of the field that is valid, with an id in `place`; `given` are more arguments."""
+    arguments: dict[str, Any] = {}
+    for name, argument in of.definition.args.items():
+        key = f"{of.name}.{name}"
+        if is_required_argument(argument) or place[:1] == (name,) or key in VALUES or key in ASKED_FOR and not place:
+            arguments[name] = _value(argument.type, (name,), key, ids, place)
+    arguments.update(given or {})
+    variables = {f"v_{name}": value for name, value in arguments.items()}
+    declared = [f"$v_{name}: {of.definition.args[name].type}" for name in arguments]
+    passed = ", ".join(f"{name}: $v_{name}" for name in arguments)
+    picked = selection(SCHEMA, of.definition.type, depth)
+    body = f"{of.name}{f'({passed})' if passed else ''} {picked}"
+    if of.host is not None:
+        declared.append("$host: ID!")
+        variables["host"] = ids(of.host, ("host",))
+        body = f"node(id: $host) {{ ... on {of.parent.name} {{ {body} }} }}"
+    kind = "mutation" if of.is_mutation else "query"
+    return Call(str(of), f"{kind}{f' ({", ".join(declared)})' if declared else ''} {{ {body} }}", variables)
+
+
+def _value(type_: GraphQLInputType, path: Path, key: str, ids: Ids, place: Path) -> Any:
+    if isinstance(type_, GraphQLNonNull):
+        return _value(type_.of_type, path, key, ids, place)
+    if key in VALUES:
+        value = VALUES[key]
+        return value() if callable(value) else value
+    if isinstance(type_, GraphQLList):
+        return [_value(type_.of_type, path, key, ids, place)]
+    if type_.name == "ID":
+        if key not in THINGS:
+            raise Unknown(f"{key} is an ID: say in THINGS what goes there")
+        return ids(THINGS[key], path)
+    if isinstance(type_, GraphQLInputObjectType):
+        return {
+            name: _value(each.type, (*path, name), inner, ids, place)
+            for name, each in type_.fields.items()
+            if (inner := key if type_.name in COMPARISONS else f"{type_.name}.{name}")
+            and _is_given(each, (*path, name), inner, place)
+        }
+    raise Unknown(f"{key} is a required {type_}: say in VALUES what goes there")
+
+
+def _is_given(each: GraphQLInputField, path: Path, key: str, place: Path) -> bool:
+    return is_required_input_field(each) or place[: len(path)] == path or key in VALUES or key in ASKED_FOR
+
+
+def own(world: World) -> Ids:
+    """The ids of a world's own things."""
+    return lambda thing, _path: world.id(thing)
+
+
+def with_one(world: World, place: Path, id: str) -> Ids:
+    """The ids of a world's own things, but `id` in one place."""
+    return lambda thing, path: id if path == place else world.id(thing)
+
+
+def of_nothing(thing: str) -> str:
+    """An id of the thing's kind that nothing has."""
+    return global_id(kind_of(thing), uuid4())
+
+
+def argument_of(of: Field, name: str) -> GraphQLArgument:
+    """One of the field's arguments."""
+    return of.definition.args[name]

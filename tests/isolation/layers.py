@@ -1,0 +1,116 @@
+"""Taking one layer of tenancy away: the policies of the database, or the predicates of the reads."""
+
+import importlib
+import pkgutil
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import domain
+from domain.base.reads import Counts, Many, One, Pages
+from domain.base.sql import TRUE, Sql
+from tests.isolation.ledger import Ledger
+
+Read = One[Any] | Many[Any] | Pages[Any] | Counts
+_NAMES = ("visible", "own_")
+
+
+@dataclass(frozen=True)
+class Predicate:
+    """A function that says which rows an actor sees."""
+
+    module: ModuleType
+    name: str
+
+    @property
+    def function(self) -> Any:
+        """The function itself."""
+        return getattr(self.module, self.name)
+
+    def __str__(self) -> str:
+        return f"{self.module.__name__}.{self.name}"
+
+
+def modules() -> list[ModuleType]:
+    """Every module of the domain but the migrations."""
+    found = pkgutil.walk_packages(domain.__path__, "domain.")
+    return [importlib.import_module(each.name) for each in found if not each.name.startswith("domain.migrations")]
+
+
+def predicates() -> list[Predicate]:
+    """Every predicate of the domain: they are known by how their names begin."""
+    return [
+        Predicate(module, name)
+        for module in modules()
+        for name, value in vars(module).items()
+        if name.startswith(_NAMES) and getattr(value, "__module__", None) == module.__name__
+    ]
+
+
+def declared_reads() -> dict[str, Read]:
+    """Every declared read of the domain, by its name."""
+    return {
+        f"{module.__name__}.{name}": value
+        for module in modules()
+        for name, value in vars(module).items()
+        if isinstance(value, One | Many | Pages | Counts)
+    }
+
+
+def _everything(*_: Any) -> Sql:
+    return TRUE
+
+
+@contextmanager
+def replaced(owner: Any, name: str) -> Iterator[None]:
+    """Let a predicate, of a module or of a read, hold for every row."""
+    before = getattr(owner, name)
+    # The reads are frozen, which this has to get round.
+    object.__setattr__(owner, name, _everything)
+    try:
+        yield
+    finally:
+        object.__setattr__(owner, name, before)
+
+
+@contextmanager
+def without_predicates(dropped: Iterable[Predicate]) -> Iterator[None]:
+    """Let these predicates hold for every row, wherever they are used."""
+    with ExitStack() as stack:
+        for predicate in dropped:
+            function = predicate.function
+            for read in declared_reads().values():
+                if read.visible is function:
+                    stack.enter_context(replaced(read, "visible"))
+            stack.enter_context(replaced(predicate.module, predicate.name))
+        yield
+
+
+@asynccontextmanager
+async def without_policies(ledger: Ledger) -> AsyncIterator[None]:
+    """Switch row-level security off for all tables."""
+    await _row_security(ledger, "DISABLE")
+    try:
+        yield
+    finally:
+        await _row_security(ledger, "ENABLE")
+
+
+async def _row_security(ledger: Ledger, verb: str) -> None:
+    for table in ledger.tables:
+        await ledger.owner.execute(f"ALTER TABLE {table} {verb} ROW LEVEL SECURITY")
+
+
+@asynccontextmanager
+async def with_policy(ledger: Ledger, table: str, clause: str) -> AsyncIterator[None]:
+    """Let USING or WITH CHECK of a table's tenant policy hold for every row."""
+    rule = await ledger.owner.fetchval(
+        "SELECT qual FROM pg_policies WHERE tablename = $1 AND policyname = 'tenant'", table
+    )
+    await ledger.owner.execute(f"ALTER POLICY tenant ON {table} {clause} (true)")
+    try:
+        yield
+    finally:
+        await ledger.owner.execute(f"ALTER POLICY tenant ON {table} {clause} ({rule})")

@@ -1,0 +1,153 @@
+"""Two tenants that have one of everything, each text of which holds the tenant's marker."""
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from domain.base.clock import new_id
+from domain.base.permissions import Permission, Role
+from domain.comments import service as comments
+from domain.labels import service as labels
+from domain.organizations import api_keys
+from domain.projects import workflow_states
+from domain.tasks import relations
+from domain.tasks import service as tasks
+from domain.tasks.models import RelationKind
+from domain.tasks.transfer import transfer
+from graph.base.ids import global_id
+from tests.factories import Person, Tenant, execute, make_member, make_project, make_task, make_tenant, rows, states_of
+
+
+@dataclass(frozen=True)
+class World:
+    """A tenant with one of everything.
+
+    `ids` names its things: a kind, with words before it when there are several ("loose task"). `secret` is the API
+    key's, which has every permission.
+    """
+
+    tenant: Tenant
+    marker: str
+    secret: str
+    ids: dict[str, UUID] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def id(self, thing: str) -> str:
+        """The thing's global id."""
+        return global_id(kind_of(thing), self.ids[thing])
+
+    @property
+    def admin(self) -> Person:
+        """Who made it all."""
+        return self.tenant.admin
+
+
+def kind_of(thing: str) -> str:
+    """The kind of id that a thing has: its last word."""
+    return thing.rsplit(" ", 1)[-1]
+
+
+async def make_world(marker: str, key: str) -> World:
+    """A tenant whose admin has made one of everything. `key` begins the identifiers of its tasks."""
+    tenant = await make_tenant(marker)
+    admin = tenant.admin
+    second = await make_member(tenant.org_id, Role.ADMIN, f"Second {marker.title()}")
+    await execute(
+        "UPDATE users SET email = $1 || '-' || email WHERE id IN (SELECT user_id FROM membership WHERE org_id = $2)",
+        marker,
+        tenant.org_id,
+    )
+    project = await make_project(admin, tenant, name=f"{marker} web", key=key, description=marker)
+    other_project = await make_project(admin, tenant, name=f"{marker} app", key=f"{key}2", lead_id=admin.user_id)
+    states, other_states = await states_of(project), await states_of(other_project)
+    async with admin.acting() as actor:
+        made = await api_keys.create(actor, tenant.org_id, name=f"{marker} key", permissions=list(Permission))
+        label = await labels.create(actor, tenant.org_id, name=f"{marker} bug", color="#aabbcc", description=marker)
+        unused = await labels.create(actor, tenant.org_id, name=f"{marker} chore", color="#aabbcc")
+        await workflow_states.transitions_set(actor, states["Done"], allowed_ids=[states["Todo"]])
+    task = await make_task(
+        admin, project, title=f"{marker} task", description=marker, label_ids=[label.id], assignee_id=admin.user_id
+    )
+    subtask = await make_task(admin, project, title=f"{marker} subtask", parent_id=task.id)
+    neighbor = await make_task(admin, project, title=f"{marker} neighbor", state_id=states["In progress"])
+    loose = await make_task(admin, project, title=f"{marker} loose", assignee_id=tenant.member.user_id)
+    moved = await make_task(admin, project, title=f"{marker} moved")
+    async with admin.acting() as actor:
+        await tasks.move(actor, neighbor.id, state_id=states["Done"])
+        await tasks.move(actor, neighbor.id, state_id=states["Todo"])
+        await tasks.move(actor, neighbor.id, state_id=states["In progress"])
+        await transfer(actor, moved.id, project_id=other_project.id)
+        relation = await relations.create(actor, task.id, neighbor.id, kind=RelationKind.BLOCKS)
+        comment = await comments.create(actor, task.id, body=f"{marker} asks @({tenant.member.id})")
+        reply = await comments.create(actor, task.id, body=f"{marker} answers", reply_to_id=comment.id)
+    membership = await rows("SELECT id, user_id FROM membership WHERE org_id = $1", tenant.org_id)
+    membership_of = {row["user_id"]: row["id"] for row in membership}
+    return World(
+        tenant,
+        marker,
+        made.secret,
+        {
+            "organization": tenant.org_id,
+            "membership": membership_of[tenant.guest.user_id],
+            "own membership": membership_of[admin.user_id],
+            "user": tenant.member.user_id,
+            "own user": admin.user_id,
+            "second user": second.user_id,
+            "session": admin.session_id,
+            "other session": await _make_session(admin),
+            "api_key": made.key.id,
+            "project": project.id,
+            "other project": other_project.id,
+            "workflow_state": states["Todo"],
+            "next workflow_state": states["In progress"],
+            "done workflow_state": states["Done"],
+            "other workflow_state": other_states["Done"],
+            "label": label.id,
+            "unused label": unused.id,
+            "task": task.id,
+            "sub task": subtask.id,
+            "neighbor task": neighbor.id,
+            "loose task": loose.id,
+            "moved task": moved.id,
+            "task_relation": relation.id,
+            "comment": comment.id,
+            "reply comment": reply.id,
+        },
+        {"slug": tenant.slug, "identifier": task.identifier, "former identifier": moved.identifier},
+    )
+
+
+async def _make_session(person: Person) -> UUID:
+    """Another session of the person, which nobody has the token of."""
+    session_id = new_id()
+    await execute(
+        "INSERT INTO session (id, user_id, token_digest, user_agent, created_at, last_used_at, expires_at) "
+        "SELECT $1, user_id, uuid_send($1), user_agent, created_at, last_used_at, expires_at "
+        "FROM session WHERE id = $2",
+        session_id,
+        person.session_id,
+    )
+    return session_id
+
+
+async def point_at(world: World, other: World) -> None:
+    """Let tasks and comments of `world` name people and a key of `other`.
+
+    The database allows it, because people belong to no organization and the doer of a thing has no foreign key; the
+    predicates of people and keys alone keep such a row from showing who they are.
+    """
+    stranger = other.ids["user"]
+    await execute("UPDATE project SET lead_id = $1 WHERE id = $2", stranger, world.ids["other project"])
+    await execute(
+        "UPDATE task SET assignee_id = $1, creator_kind = 'API_KEY', creator_id = $2 WHERE id = $3",
+        stranger,
+        other.ids["api_key"],
+        world.ids["moved task"],
+    )
+    await execute("UPDATE comment SET author_id = $1 WHERE id = $2", stranger, world.ids["reply comment"])
+    await execute(
+        "INSERT INTO comment_mention (id, org_id, comment_id, user_id) VALUES ($1, $2, $3, $4)",
+        new_id(),
+        world.tenant.org_id,
+        world.ids["reply comment"],
+        stranger,
+    )
