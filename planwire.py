@@ -22,6 +22,7 @@ import uvicorn
 import uvloop
 
 from domain.base import database, embedded, migrate, telemetry
+from domain.base.errors import Taken
 from domain.base.settings import Settings, SettingsError, is_loopback, load
 from domain.demo import seed
 from graph import schema
@@ -118,7 +119,7 @@ def _dev(options: argparse.Namespace) -> int:
             await migrate.migrate(live)
             async with _connected(live):
                 if await seed.is_empty():
-                    await seed.seed(live)
+                    await seed.seed()
             await _serve_here(live, listener, (_ready_line(options.host, listener), seed.SIGN_IN))
 
     with _listener(options.host, options.port) as listener:
@@ -174,7 +175,10 @@ def _seed(options: argparse.Namespace) -> int:
         async with embedded.servers(settings, guest=True) as live:
             await migrate.migrate(live)
             async with _connected(live):
-                written = await seed.seed(live)
+                try:
+                    written = await seed.seed()
+                except Taken as fault:
+                    raise CommandError(f"the demo data cannot be written: {fault}") from fault
         _say("demo data written" if written else "demo data were there already")
         _say(seed.SIGN_IN)
 

@@ -88,10 +88,11 @@ schema = Schema(
     mutation=Mutation,
     types=[*ERROR_TYPES, *nodes_by_kind().values()],
     extensions=[
-        Operations,
-        CodedErrors,
+        # ValidationCache sets what was found before; what Operations finds comes after it.
         lambda: ParserCache(maxsize=CACHED_DOCUMENTS),
         lambda: ValidationCache(maxsize=CACHED_DOCUMENTS),
+        Operations,
+        CodedErrors,
     ],
     config=StrawberryConfig(scalar_map=SCALARS),
 )

@@ -18,7 +18,6 @@ from domain.base.clock import frozen, ids_from
 from domain.base.database import Door, acting_for, fetch_value, system, tx, unique
 from domain.base.errors import Taken
 from domain.base.permissions import GRANTS, Permission
-from domain.base.settings import Settings
 from domain.base.sql import sql
 from domain.comments import service as comments
 from domain.demo.ids import START, numbered, stream
@@ -66,8 +65,8 @@ async def is_empty() -> bool:
         )
 
 
-async def seed(settings: Settings) -> bool:
-    """Write the demo data; False when they were there already. `settings` are those that the database is open with.
+async def seed() -> bool:
+    """Write the demo data; False when they were there already.
 
     Raises Taken when somebody else has the address of a demo person or the slug of a demo organization.
     """

@@ -42,7 +42,7 @@ async def create(actor: Actor, org_id: UUID, *, name: str, color: str, descripti
         with _taken(name):
             await Label.create(id=label_id, org_id=org_id, name=name, color=color, description=description)
         emit(actor, org_id, LabelCreated(subject_id=label_id, name=name, color=color))
-    return await queries.by_ids.get(actor, label_id)
+        return await queries.by_ids.get(actor, label_id)
 
 
 async def update(actor: Actor, label_id: UUID, **values: Any) -> LabelRow:
@@ -54,7 +54,7 @@ async def update(actor: Actor, label_id: UUID, **values: Any) -> LabelRow:
             with _taken(values.get("name", label.name)):
                 await save(Label, label, **{name: change.now for name, change in differing.items()})
             emit(actor, label.org_id, LabelUpdated(subject_id=label.id, **differing))
-    return await queries.by_ids.get(actor, label_id)
+        return await queries.by_ids.get(actor, label_id)
 
 
 async def delete(actor: Actor, label_id: UUID) -> None:

@@ -17,12 +17,14 @@ from domain.tasks.queries import TaskRow
 
 
 async def _tasks_in(actor: Actor, state: StateRow) -> list[TaskRow]:
+    """All tasks of the state, whether or not the caller may read them: none may be left behind."""
+    listed = queries.TASKS.select(actor, queries.TASKS.columns)
     return await fetch(
         sql(
-            "SELECT {} FROM task WHERE task.state_id = {} AND {} ORDER BY task.rank",
-            queries.TASKS.select(actor, queries.TASKS.columns),
+            "SELECT {} FROM task WHERE task.state_id = {} AND task.org_id = {} ORDER BY task.rank",
+            listed,
             state.id,
-            queries.visible(actor),
+            state.org_id,
         ),
         TaskRow,
     )

@@ -64,12 +64,11 @@ class Operations(SchemaExtension):
         if (path := _bad_string(self.execution_context.variables, "variables")) is None and document is not None:
             path = _bad_literal(document)
         if path is not None:
-            self.execution_context.pre_execution_errors = [
-                GraphQLError(
-                    f"{path} holds a NUL or an unpaired surrogate.",
-                    extensions={"code": "BAD_USER_INPUT", "path": path.split(".")},
-                )
-            ]
+            refusal = GraphQLError(
+                f"{path} holds a NUL or an unpaired surrogate.",
+                extensions={"code": "BAD_USER_INPUT", "path": path.split(".")},
+            )
+            self.execution_context.pre_execution_errors = [refusal]
 
     def _hold_cookie_to_its_origin(self) -> None:
         """A browser sends the cookie for any page that asks, so a change by cookie must come from one of ours."""

@@ -39,10 +39,10 @@ async def seedings(settings: Settings) -> Seedings:
         squatter, "Squatter", GLOBEX.slug, now(),
     )  # fmt: skip
     with pytest.raises(Taken):
-        await seed.seed(settings)
+        await seed.seed()
     left = await rows("SELECT id FROM organization WHERE id = ANY($1)", [tenant.id for tenant in TENANTS])
     await execute("DELETE FROM organization WHERE id = $1", squatter)
-    return Seedings(left, list(await asyncio.gather(seed.seed(settings), seed.seed(settings))))
+    return Seedings(left, list(await asyncio.gather(seed.seed(), seed.seed())))
 
 
 async def _counts(org_id: UUID) -> dict[str, int]:
@@ -75,7 +75,7 @@ def test_two_at_the_same_moment_write_one_copy(seedings: Seedings) -> None:
 async def test_repeating_it_changes_nothing(seedings: Seedings, settings: Settings) -> None:
     before = await _everything()
 
-    written = await seed.seed(settings)
+    written = await seed.seed()
 
     assert not written
     assert await _everything() == before
