@@ -22,6 +22,7 @@ import uvicorn
 import uvloop
 
 from domain.base import database, embedded, migrate, telemetry
+from domain.base.data_directory import EmbeddedError
 from domain.base.errors import Taken
 from domain.base.settings import Settings, SettingsError, is_loopback, load
 from domain.demo import seed
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CommandError as fault:
         _complain(str(fault))
         return fault.status
-    except embedded.EmbeddedError as fault:
+    except EmbeddedError as fault:
         _complain(str(fault))
         return 1
 

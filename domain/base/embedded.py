@@ -11,13 +11,9 @@ What a crash leaves, and who mends it:
 """
 
 import asyncio
-import fcntl
-import hashlib
 import importlib.util
-import json
 import math
 import os
-import pwd
 import re
 import shutil
 import signal
@@ -28,38 +24,42 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import psutil
 
+from domain.base.data_directory import (
+    POLL_S,
+    POSTGRES,
+    QUIT_DEADLINE_S,
+    REDIS,
+    REDIS_SOCKET,
+    Account,
+    EmbeddedError,
+    Lock,
+    Taken,
+    account_for,
+    end_orphans,
+    entry_of,
+    socket_directory,
+    tag,
+)
 from domain.base.settings import Settings
 
-POSTGRES, REDIS = "postgres", "redis"
 BOTH = (POSTGRES, REDIS)
 DATABASE = "planwire"
 POSTGRES_MAJOR = "18"
 MAX_CONNECTIONS = 200
 # Older ones lack XAUTOCLAIM, and the process title that tells an orphan.
 REDIS_OLDEST = (6, 2)
-# sockaddr_un holds 104 bytes with the closing NUL on macOS, 108 on Linux.
-SOCKET_PATH_MAX_BYTES = 103
-POSTGRES_SOCKET, REDIS_SOCKET = ".s.PGSQL.5432", "redis.sock"
 # Recovery after a power cut reads the write-ahead log since the last checkpoint, 1 GB at most.
 START_DEADLINE_S = 120.0
 # Guests queue behind each other, and behind an owner that is still starting.
 GUEST_DEADLINE_S = 150.0
-ORPHAN_DEADLINE_S = 15.0
 # Together well under the 5 s in which a process and all its children have to end.
 STOP_DEADLINE_S = 1.8
-QUIT_DEADLINE_S = 0.5
-POLL_S = 0.02
 LOG_TAIL_LINES = 15
 Command = Sequence[str | Path]
-
-
-class EmbeddedError(Exception):
-    """The servers cannot be had. The message is for the person at the prompt."""
 
 
 @dataclass(frozen=True)
@@ -118,13 +118,13 @@ async def running(directory: Path, wanted: Collection[str] = BOTH, *, shared: bo
     noticed here; `servers` notices.
     """
     async with AsyncExitStack() as stack:
-        lock = _Lock(directory)
+        lock = Lock(directory)
         stack.callback(lock.release)
         left_by_a_crash = lock.read().get("sockets")
         lock.write()
-        await _end_orphans(lock.directory)
-        account = _account(lock.directory)
-        sockets = _socket_directory(lock.directory, account, left_by_a_crash)
+        await end_orphans(lock.directory)
+        account = account_for(lock.directory)
+        sockets = socket_directory(lock.directory, account, left_by_a_crash)
         stack.callback(shutil.rmtree, sockets, ignore_errors=True)
         entry = {"sockets": str(sockets), "servers": sorted(wanted)}
         lock.write(**entry)
@@ -141,52 +141,6 @@ async def running(directory: Path, wanted: Collection[str] = BOTH, *, shared: bo
         yield Running(sockets, tuple(started))
 
 
-class Taken(EmbeddedError):
-    """Another process holds the directory."""
-
-
-class _Lock:
-    """The lock of a data directory. Its file tells guests where the servers listen; the kernel frees it at any end."""
-
-    def __init__(self, directory: Path) -> None:
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # The servers and the tag need one name for the directory, whichever way it was reached.
-            self.directory = Path(os.path.realpath(directory))
-            self._file = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as fault:
-            raise EmbeddedError(f"the data directory {directory} cannot be used: {fault.strerror}") from fault
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = self.read().get("pid", "unknown")
-            os.close(self._file)
-            raise Taken(
-                f"{directory} is in use by another planwire (process {holder}); "
-                "stop that one, or choose another directory with --data"
-            ) from None
-
-    def read(self) -> dict[str, Any]:
-        return _entry(self.directory)
-
-    def write(self, **entry: object) -> None:
-        text = json.dumps({"pid": os.getpid(), **entry}).encode()
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, text, 0)
-
-    def release(self) -> None:
-        os.close(self._file)
-
-
-def _entry(directory: Path) -> dict[str, Any]:
-    """What the lock file says. Empty while it is being written."""
-    try:
-        entry = json.loads((directory / "lock").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return entry if isinstance(entry, dict) else {}
-
-
 @asynccontextmanager
 async def _found(directory: Path, wanted: Sequence[str], *, guest: bool) -> AsyncIterator[Running]:
     deadline = time.monotonic() + GUEST_DEADLINE_S
@@ -199,7 +153,7 @@ async def _found(directory: Path, wanted: Sequence[str], *, guest: bool) -> Asyn
                     raise
             else:
                 break
-            entry = _entry(directory)
+            entry = entry_of(directory)
             if entry.get("shared"):
                 if missing := set(wanted) - set(entry["servers"]):
                     names = " and ".join(sorted(missing))
@@ -240,99 +194,7 @@ async def _watching(started: Sequence[Server]) -> AsyncIterator[None]:
         watcher.cancel()
 
 
-def _tag(directory: Path) -> str:
-    """A word in the title of every server process of the directory. Titles can be read where nothing else of a process
-    of another user can, as by root in a container."""
-    return f"planwire-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}"
-
-
-def _tagged(directory: Path) -> list[psutil.Process]:
-    tag = _tag(directory)
-    return [
-        process
-        for process in psutil.process_iter(["name", "cmdline"])
-        if (process.info["name"] or "").startswith((POSTGRES, REDIS))
-        and any(tag in part for part in process.info["cmdline"] or ())
-    ]
-
-
-async def _end_orphans(directory: Path) -> None:
-    """End the servers of an owner that was killed, and what is left of a Postgres whose first process was.
-
-    Only called under the lock: any server of the directory is an orphan then.
-    """
-    begun = time.monotonic()
-    sent: set[int] = set()
-    while orphans := _tagged(directory):
-        waited = time.monotonic() - begun
-        if waited > ORPHAN_DEADLINE_S + QUIT_DEADLINE_S:
-            pids = ", ".join(str(orphan.pid) for orphan in orphans)
-            raise EmbeddedError(f"servers of a former run in {directory} do not end: processes {pids}")
-        for orphan in orphans:
-            try:
-                if waited > ORPHAN_DEADLINE_S:
-                    orphan.kill()
-                # The children of a living first process are its own to end.
-                elif orphan.pid not in sent and orphan.ppid() not in {other.pid for other in orphans}:
-                    orphan.send_signal(signal.SIGINT)
-                    sent.add(orphan.pid)
-            except psutil.NoSuchProcess:
-                pass
-            except psutil.AccessDenied:
-                raise EmbeddedError(f"process {orphan.pid} of another user runs in {directory}") from None
-        await asyncio.sleep(POLL_S)
-
-
-@dataclass(frozen=True)
-class _Account:
-    """Who the servers run as, and the command that makes it so."""
-
-    uid: int
-    gid: int
-    prefix: tuple[str, ...]
-
-    def make(self, path: Path) -> None:
-        path.mkdir(mode=0o700, exist_ok=True)
-        if path.stat().st_uid != self.uid:
-            os.chown(path, self.uid, self.gid)
-
-
-def _account(directory: Path) -> _Account:
-    """Postgres refuses to run as root, so root hands it to `nobody`, or to the user whose data are there already."""
-    setpriv = shutil.which("setpriv")
-    dies_with_owner = (setpriv, "--pdeathsig", "INT") if setpriv else ()
-    data = directory / POSTGRES
-    owner = data.stat().st_uid if data.exists() else None
-    if os.geteuid() != 0:
-        if owner not in (None, os.geteuid()):
-            raise EmbeddedError(f"{data} belongs to another user; start as that user, or choose another --data")
-        return _Account(os.geteuid(), os.getegid(), (*dies_with_owner, "--") if dies_with_owner else ())
-    if not setpriv:
-        raise EmbeddedError("started as root, Postgres needs setpriv: install util-linux, or start as another user")
-    user = pwd.getpwuid(owner) if owner else pwd.getpwnam("nobody")
-    # The directories above the data and the binaries, /root for one, can be closed to that user. Passing them by
-    # capability leaves their modes as they are.
-    passing = ("--inh-caps", "+dac_override", "--ambient-caps", "+dac_override")
-    to_user = ("--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups")
-    return _Account(user.pw_uid, user.pw_gid, (*dies_with_owner, *to_user, *passing, "--"))
-
-
-def _socket_directory(directory: Path, account: _Account, left_by_a_crash: str | None) -> Path:
-    """An empty directory for the sockets: in the data directory, or a short one of our own when that is too deep."""
-    sockets = directory / "sockets"
-    for left in (sockets, Path(left_by_a_crash) if left_by_a_crash else sockets):
-        shutil.rmtree(left, ignore_errors=True)
-    if len(os.fsencode(sockets / POSTGRES_SOCKET)) > SOCKET_PATH_MAX_BYTES:
-        # A name that nobody can guess, made with mode 0700, so that nobody can be there first.
-        sockets = Path(tempfile.mkdtemp(prefix="planwire-"))
-        if len(os.fsencode(sockets / POSTGRES_SOCKET)) > SOCKET_PATH_MAX_BYTES:
-            sockets.rmdir()
-            raise EmbeddedError(f"{sockets.parent} is too deep for a socket; set TMPDIR to a shorter one")
-    account.make(sockets)
-    return sockets
-
-
-async def _start_postgres(directory: Path, sockets: Path, account: _Account) -> Server:
+async def _start_postgres(directory: Path, sockets: Path, account: Account) -> Server:
     log, data = directory / "postgres.log", directory / POSTGRES
     # Truncated at each start: it is for the question why this one failed.
     log.write_bytes(b"")
@@ -349,7 +211,7 @@ async def _start_postgres(directory: Path, sockets: Path, account: _Account) -> 
         "unix_socket_directories": f'"{quoted}"',
         "unix_socket_permissions": "0700",
         "port": "5432",
-        "cluster_name": _tag(directory),
+        "cluster_name": tag(directory),
         "max_connections": str(MAX_CONNECTIONS),
         "fsync": "on",
         "timezone": "UTC",
@@ -359,7 +221,7 @@ async def _start_postgres(directory: Path, sockets: Path, account: _Account) -> 
     return Server(POSTGRES, _spawn([bin_dir / "postgres", "-D", data, *arguments], account, log), log)
 
 
-async def _make_cluster(bin_dir: Path, data: Path, account: _Account, log: Path) -> None:
+async def _make_cluster(bin_dir: Path, data: Path, account: Account, log: Path) -> None:
     """Make the cluster and the product's database, whole or not at all."""
     for half in data.parent.glob(f"{POSTGRES}.new-*"):
         shutil.rmtree(half, ignore_errors=True)
@@ -394,7 +256,7 @@ def _drop_foreign_pid_file(data: Path) -> None:
         pid_file.unlink()
 
 
-def _start_redis(directory: Path, sockets: Path, account: _Account) -> Server:
+def _start_redis(directory: Path, sockets: Path, account: Account) -> Server:
     log, data = directory / "redis.log", directory / REDIS
     account.make(data)
     options = {
@@ -405,7 +267,7 @@ def _start_redis(directory: Path, sockets: Path, account: _Account) -> Server:
         "appendonly": "yes",
         "save": "",
         "daemonize": "no",
-        "proc-title-template": f"{{title}} {_tag(directory)}",
+        "proc-title-template": f"{{title}} {tag(directory)}",
     }
     arguments = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
     log.write_bytes(b"")
@@ -439,7 +301,7 @@ def _redis_binary() -> Path:
 
 
 def _spawn(
-    command: Command, account: _Account, log: Path, *, stdin: int = subprocess.DEVNULL
+    command: Command, account: Account, log: Path, *, stdin: int = subprocess.DEVNULL
 ) -> "subprocess.Popen[bytes]":
     # Nothing of our environment goes along: it holds secrets, and PG* variables change what Postgres does.
     environ = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
@@ -455,7 +317,7 @@ def _spawn(
         )
 
 
-async def _run(what: str, command: Command, account: _Account, log: Path, *, stdin: bytes | None = None) -> None:
+async def _run(what: str, command: Command, account: Account, log: Path, *, stdin: bytes | None = None) -> None:
     """Run a command to its end. Raises EmbeddedError with the end of the log when it fails."""
     process = _spawn(command, account, log, stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE)
     try:

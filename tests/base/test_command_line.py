@@ -13,13 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from domain.base import embedded
+from domain.base import data_directory
 from domain.demo.seed import SIGN_IN
 from tests.processes import END_DEADLINE_S, READY_DEADLINE_S, planwire, started
 
 
 def servers_in(directory: Path) -> list[psutil.Process]:
-    return embedded._tagged(Path(os.path.realpath(directory)))
+    return data_directory.tagged(Path(os.path.realpath(directory)))
 
 
 def wait_until(reached: Callable[[], bool], timeout_s: float = END_DEADLINE_S) -> None:
