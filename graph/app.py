@@ -1,5 +1,7 @@
 """The ASGI application: start and stop, /graphql over HTTP and websocket, GraphiQL, health."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -7,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import orjson
+from cross_web import AsyncHTTPRequestAdapter, HTTPException
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -15,7 +18,10 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.exceptions import ConnectionRejectionError
+from strawberry.http import GraphQLRequestData
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import SubscribeMessage
 from strawberry.types.unset import UnsetType
 
 from domain.adapters.wiring import Adapters
@@ -28,10 +34,31 @@ from graph.graphiql.page import assets, page
 from graph.schema import schema
 
 INIT_TIMEOUT = timedelta(seconds=10)
+READY_WITHIN_S = 2.0
+BODY_BYTES = 1024 * 1024
+
+
+class Socket(BaseGraphQLTransportWSHandler[Context, None]):
+    """Strawberry's handler, which executes what it is sent unseen."""
+
+    async def handle_subscribe(self, message: SubscribeMessage) -> None:
+        payload: Any = message.get("payload")
+        if (
+            not isinstance(message.get("id"), str)
+            or not isinstance(payload, dict)
+            or not isinstance(payload.get("query"), str)
+            or not isinstance(payload.get("variables"), dict | None)
+            or not _is_name(payload.get("operationName"))
+        ):
+            await self.handle_invalid_message("Invalid subscribe message")
+            return
+        await super().handle_subscribe(message)
 
 
 class Endpoint(GraphQL[Context, None]):
     """Strawberry's view with our context and page."""
+
+    graphql_transport_ws_handler_class = Socket
 
     def __init__(self, settings: Settings, adapters: Adapters) -> None:
         super().__init__(
@@ -54,11 +81,32 @@ class Endpoint(GraphQL[Context, None]):
             raise ConnectionRejectionError from refusal
         return await super().on_ws_connect(context)
 
+    def decode_json(self, data: str | bytes) -> object:
+        """A body, a socket's message or an object in the URL. Raises JSONDecodeError for anything else."""
+        try:
+            found = json.loads(data)
+        except (ValueError, RecursionError) as fault:
+            raise json.JSONDecodeError("not JSON", "", 0) from fault
+        if not isinstance(found, dict):
+            raise json.JSONDecodeError("not an object", "", 0)
+        return found
+
+    async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> Any:
+        """The request of the body or the URL. Raises HTTPException 400 for an operation name that is none."""
+        data = await super().parse_http_body(request)
+        if isinstance(data, GraphQLRequestData) and not _is_name(data.operation_name):
+            raise HTTPException(400, "The GraphQL operation's `operationName` must be a name or null, if provided.")
+        return data
+
     def encode_json(self, data: object) -> bytes | str:
         return orjson.dumps(data).decode()
 
     async def render_graphql_ide(self, request: Request) -> Response:
         return HTMLResponse(page(), headers={"Cache-Control": "no-cache"})
+
+
+def _is_name(found: object) -> bool:
+    return found is None or (isinstance(found, str) and found.isprintable())
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -81,7 +129,8 @@ def create_app(settings: Settings) -> Starlette:
     async def ready(_request: Request) -> Response:
         found = {"database": False, "migrations": False, "redis": await adapters.throttle.answers()}
         try:
-            found["migrations"] = await migrate.current()
+            async with asyncio.timeout(READY_WITHIN_S):
+                found["migrations"] = await migrate.current()
             found["database"] = True
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
             found["database"] = False
@@ -94,4 +143,4 @@ def create_app(settings: Settings) -> Starlette:
         Route("/health/live", live),
         Route("/health/ready", ready),
     ]
-    return Starlette(routes=routes, lifespan=lifespan)
+    return Starlette(routes=routes, lifespan=lifespan, max_body_size=BODY_BYTES)

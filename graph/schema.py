@@ -5,10 +5,10 @@ from typing import Any
 
 import strawberry
 from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLSchema
-from strawberry.extensions import ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 
 from graph.api_keys import ApiKeyMutations
+from graph.base.documents import Parsing, Validation
 from graph.base.errors import ERROR_TYPES, CodedErrors
 from graph.base.nodes import nodes_by_kind
 from graph.base.operations import Operations
@@ -21,8 +21,6 @@ from graph.organizations import OrganizationMutations, OrganizationQueries
 from graph.projects import ProjectMutations, ProjectQueries
 from graph.tasks import TaskMutations, TaskQueries
 from graph.workflow import WorkflowStateMutations
-
-CACHED_DOCUMENTS = 1000
 
 # Arguments that mean the same wherever they stand.
 ARGUMENTS = {
@@ -88,9 +86,9 @@ schema = Schema(
     mutation=Mutation,
     types=[*ERROR_TYPES, *nodes_by_kind().values()],
     extensions=[
-        # ValidationCache sets what was found before; what Operations finds comes after it.
-        lambda: ParserCache(maxsize=CACHED_DOCUMENTS),
-        lambda: ValidationCache(maxsize=CACHED_DOCUMENTS),
+        # Validation overwrites what was found before it; what Operations finds comes after.
+        Parsing,
+        Validation,
         Operations,
         CodedErrors,
     ],

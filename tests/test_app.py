@@ -232,3 +232,97 @@ async def test_a_missing_migration_is_not_ready(http: httpx.AsyncClient) -> None
 
     assert ready.status_code == 503
     assert ready.json()["migrations"] is False
+
+
+BODIES = [
+    b"5",
+    b"null",
+    b'"x"',
+    b"[]",
+    b"\xff\xfe",
+    b"[" * 200_000,
+    b'{"query": "{ viewer { email } }", "variables": {"n": ' + b"9" * 5_000 + b"}}",
+    b'{"query": 5}',
+    b'{"query": "{ viewer { email } }", "variables": []}',
+    b'{"query": "{ viewer { email } }", "operationName": 5}',
+    b'{"query": "{ viewer { email } }", "operationName": "\\ud800"}',
+]
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: repr(body[:40]))
+async def test_a_body_that_is_no_request_is_400(http: httpx.AsyncClient, body: bytes) -> None:
+    answer = await http.post("/graphql", content=body, headers={"content-type": "application/json"})
+
+    assert answer.status_code == 400
+
+
+async def test_a_body_of_more_than_a_mebibyte_is_413(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/graphql", json={"query": "# " + "x" * 1024 * 1024})
+
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        'mutation { signIn(input: {email: "a@b.test", password: "hunter2-hunter2"}) { token ',
+        "{" * 20_000,
+        "{ viewer { organizations(first: " + "9" * 5_000 + ") { totalCount } } }",
+        "query($v: Int = " + "9" * 5_000 + ") { viewer { organizations(first: $v) { totalCount } } }",
+    ],
+    ids=["unclosed", "deep", "long literal", "long default"],
+)
+async def test_a_document_that_cannot_be_read_is_bad_user_input_and_not_in_the_log(
+    http: httpx.AsyncClient, address: str, document: str, caplog: pytest.LogCaptureFixture, acme: Tenant
+) -> None:
+    answer = await post(http, document, authorization=bearer(acme.member))
+    socket_ = await open_socket(address, {"authorization": bearer(acme.member)})
+    await socket_.recv()
+    await socket_.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": document}}))
+    message = json.loads(await socket_.recv())
+    await socket_.close()
+
+    assert {error["extensions"]["code"] for error in answer["errors"]} == {"BAD_USER_INPUT"}
+    assert message["type"] == "error"
+    assert {error["extensions"]["code"] for error in message["payload"]} == {"BAD_USER_INPUT"}
+    assert "hunter2" not in caplog.text
+
+
+MESSAGES = [
+    "5",
+    "null",
+    "[]",
+    "{",
+    "[" * 100_000,
+    '{"type": 5}',
+    '{"id": "1", "type": "subscribe"}',
+    '{"id": "1", "type": "subscribe", "payload": null}',
+    '{"id": 1, "type": "subscribe", "payload": {"query": "{ viewer { email } }"}}',
+    '{"id": "1", "type": "subscribe", "payload": {"query": 5}}',
+    '{"id": "1", "type": "subscribe", "payload": {"query": "{ viewer { email } }", "variables": []}}',
+    '{"id": "1", "type": "subscribe", "payload": {"query": "{ viewer { email } }", "operationName": 5}}',
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message[:60])
+async def test_a_message_that_is_none_closes_the_socket_with_4400(address: str, message: str, acme: Tenant) -> None:
+    socket_ = await open_socket(address, {"authorization": bearer(acme.member)})
+    await socket_.recv()
+
+    await socket_.send(message)
+    with pytest.raises(websockets.ConnectionClosed) as closed:
+        await socket_.recv()
+
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4400
+
+
+async def test_fragments_that_spread_each_other_twice_cost_no_more_than_once(http: httpx.AsyncClient) -> None:
+    levels = 40
+    fragments = " ".join(f"fragment F{n} on Organization {{ ...F{n + 1} ...F{n + 1} }}" for n in range(levels))
+    document = f'{{ organization(slug: "none") {{ ...F0 }} }} {fragments} fragment F{levels} on Organization {{ name }}'
+
+    async with asyncio.timeout(20):
+        answer = await post(http, document)
+
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["UNAUTHENTICATED"]

@@ -125,6 +125,8 @@ def _coded(error: GraphQLError, operation: Operation | None) -> GraphQLError:
     if cause is None or isinstance(cause, GraphQLError):
         # Only graphql-core itself raises without a cause: syntax, validation, coercion of variables.
         return _with(error, error.message, {"code": "BAD_USER_INPUT"})
+    if isinstance(cause, RecursionError) and not error.path:
+        return _with(error, "The document nests too deep.", {"code": "BAD_USER_INPUT"})
     request_id = operation.request_id if operation else None
     log.error("resolver failed", path=error.path, exc_info=cause)
     message = "Something went wrong on our side."

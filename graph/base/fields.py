@@ -43,15 +43,18 @@ def to_one(read: Read, *, key: Key, description: str) -> Any:
     return _field(resolve, Declared("to_one", _names(key), read), description)
 
 
-def to_many(read: Read, *, description: str, key: Key = "id", permission: Permission | None = None) -> Any:
-    """All rows that point at this one: a short list. With `permission` it needs that in the row's organization."""
+def to_many(
+    read: Read, *, description: str, key: Key = "id", permission: Permission | None = None, org: str = "org_id"
+) -> Any:
+    """All rows that point at this one: a short list. `permission` is needed in the organization that `org` names."""
 
     async def resolve(root: Any, info: Info) -> Any:
         if permission is not None:
-            info.context.actor.require(permission, org_id=root.id)
+            info.context.actor.require(permission, org_id=getattr(root, org))
         return await info.context.load(read, _value(root, key), columns(info)) or []
 
-    return _field(resolve, Declared("to_many", _names(key), read, permission=permission), description)
+    needs = (*_names(key), *((org,) if permission is not None else ()))
+    return _field(resolve, Declared("to_many", needs, read, permission=permission), description)
 
 
 def pages(read: Pages[Any], *, arguments: Callable[..., PageRequest], description: str, key: str = "id") -> Any:

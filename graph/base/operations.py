@@ -7,7 +7,18 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
-from graphql import GraphQLError, OperationDefinitionNode, OperationType, StringValueNode, Visitor, visit
+from graphql import (
+    DocumentNode,
+    FloatValueNode,
+    GraphQLError,
+    IntValueNode,
+    OperationDefinitionNode,
+    OperationType,
+    StringValueNode,
+    ValueNode,
+    Visitor,
+    visit,
+)
 from starlette.requests import HTTPConnection
 from strawberry.extensions import SchemaExtension
 
@@ -19,6 +30,8 @@ from graph.base.context import Context, Operation
 
 log = structlog.get_logger("graph")
 
+# Longer than any number that a field takes; Python refuses to read one of more than 4,300 digits.
+LONGEST_NUMBER = 400
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -44,31 +57,33 @@ class Operations(SchemaExtension):
         with structlog.contextvars.bound_contextvars(
             request_id=request_id, trace_id=trace_id, user_id=str(caller.user_id) if caller else None
         ):
-            yield
-            log.info(
-                "operation",
-                operation=self.execution_context.operation_name,
-                kind=_kind(self.execution_context),
-                org_ids=[str(org_id) for org_id in caller.standings] if caller else [],
-                duration_ms=round((time.perf_counter() - started) * 1000, 2),
-                errors=len(getattr(self.execution_context.result, "errors", None) or ()),
-            )
+            try:
+                yield
+            finally:
+                log.info(
+                    "operation",
+                    operation=self.execution_context.operation_name,
+                    kind=_kind(self.execution_context),
+                    org_ids=[str(org_id) for org_id in caller.standings] if caller else [],
+                    duration_ms=round((time.perf_counter() - started) * 1000, 2),
+                    errors=len(getattr(self.execution_context.result, "errors", None) or ()),
+                )
 
     def on_validate(self) -> Iterator[None]:
-        self._refuse_bad_strings()
+        self._refuse_bad_literals()
         self._hold_cookie_to_its_origin()
         yield
 
-    def _refuse_bad_strings(self) -> None:
-        document = self.execution_context.graphql_document
-        if (path := _bad_string(self.execution_context.variables, "variables")) is None and document is not None:
-            path = _bad_literal(document)
-        if path is not None:
-            refusal = GraphQLError(
-                f"{path} holds a NUL or an unpaired surrogate.",
-                extensions={"code": "BAD_USER_INPUT", "path": path.split(".")},
-            )
-            self.execution_context.pre_execution_errors = [refusal]
+    def _refuse_bad_literals(self) -> None:
+        """Values that Python or the database cannot hold are refused where they are written, before any field runs."""
+        fault: str | None = None
+        if (path := _bad_string(self.execution_context.variables, "variables")) is not None:
+            fault = f"{path} holds a NUL or an unpaired surrogate."
+        elif (document := self.execution_context.graphql_document) is not None:
+            fault, path = _bad_literal(document), "document"
+        if fault is not None and path is not None:
+            extensions = {"code": "BAD_USER_INPUT", "path": path.split(".")}
+            self.execution_context.pre_execution_errors = [GraphQLError(fault, extensions=extensions)]
 
     def _hold_cookie_to_its_origin(self) -> None:
         """A browser sends the cookie for any page that asks, so a change by cookie must come from one of ours."""
@@ -125,17 +140,29 @@ def _is_bad(text: str) -> bool:
 
 
 class _Literals(Visitor):
-    """Looks for the first bad string literal of a document."""
+    """Looks for the first literal of a document that cannot be held, and says what is wrong with it."""
 
-    found: str | None = None
+    fault: str | None = None
 
     def enter_string_value(self, node: StringValueNode, *_: Any) -> None:
-        if self.found is None and _is_bad(node.value):
+        if _is_bad(node.value):
+            self._note(node, "a NUL or an unpaired surrogate")
+
+    def enter_int_value(self, node: IntValueNode, *_: Any) -> None:
+        if len(node.value) > LONGEST_NUMBER:
+            self._note(node, f"a number of more than {LONGEST_NUMBER} digits")
+
+    def enter_float_value(self, node: FloatValueNode, *_: Any) -> None:
+        if len(node.value) > LONGEST_NUMBER:
+            self._note(node, f"a number of more than {LONGEST_NUMBER} digits")
+
+    def _note(self, node: ValueNode, what: str) -> None:
+        if self.fault is None:
             line = node.loc.start_token.line if node.loc else 0
-            self.found = f"document.line {line}"
+            self.fault = f"Line {line} of the document holds {what}."
 
 
-def _bad_literal(document: Any) -> str | None:
+def _bad_literal(document: DocumentNode) -> str | None:
     visitor = _Literals()
     visit(document, visitor)
-    return visitor.found
+    return visitor.fault

@@ -57,11 +57,11 @@ def columns(info: Info, type_name: str | None = None) -> Columns:
     nodes = tuple(raw.field_nodes)
 
     def find() -> Found:
-        found: Found = {}
+        walk = _Walk(raw.schema, raw.fragments)
         for node in nodes:
             if node.selection_set is not None:
-                _collect(raw.schema, raw.fragments, get_named_type(raw.return_type), node.selection_set, found)
-        return found
+                walk.collect(get_named_type(raw.return_type), node.selection_set)
+        return walk.found
 
     found: Found = info.context.operation.once(("columns", *map(id, nodes), raw.return_type), find)
     name = type_name or _row_type(get_named_type(raw.return_type))
@@ -75,46 +75,49 @@ def _row_type(type_: GraphQLNamedType) -> str:
     return type_.name
 
 
-def _collect(
-    schema: GraphQLSchema,
-    fragments: dict[str, FragmentDefinitionNode],
-    type_: GraphQLNamedType,
-    selections: SelectionSetNode,
-    found: Found,
-) -> None:
-    for selection in selections.selections:
-        if isinstance(selection, FieldNode):
-            _field(schema, fragments, type_, selection, found)
-            continue
-        if isinstance(selection, FragmentSpreadNode):
-            fragment = fragments[selection.name.value]
-            narrowed = schema.get_type(fragment.type_condition.name.value)
-            inner = fragment.selection_set
-        elif isinstance(selection, InlineFragmentNode):
-            condition = selection.type_condition
-            narrowed = schema.get_type(condition.name.value) if condition else type_
-            inner = selection.selection_set
-        if narrowed is not None:
-            _collect(schema, fragments, narrowed, inner, found)
+class _Walk:
+    """One pass over the selections below a field.
 
+    Each selection set is looked at once for each type: fragments that spread each other twice would otherwise double
+    the work at every level.
+    """
 
-def _field(
-    schema: GraphQLSchema,
-    fragments: dict[str, FragmentDefinitionNode],
-    type_: GraphQLNamedType,
-    node: FieldNode,
-    found: Found,
-) -> None:
-    if not isinstance(type_, GraphQLObjectType | GraphQLInterfaceType):
-        return  # a union has no field but __typename
-    field = type_.fields.get(node.name.value)
-    if field is None:
-        return
-    declared = declaration(field.extensions["strawberry-definition"])
-    for concrete in _concrete(schema, type_):
-        found.setdefault(concrete, set()).update(declared.needs)
-    if declared.through and node.selection_set is not None:
-        _collect(schema, fragments, get_named_type(field.type), node.selection_set, found)
+    def __init__(self, schema: GraphQLSchema, fragments: dict[str, FragmentDefinitionNode]) -> None:
+        self.found: Found = {}
+        self._schema = schema
+        self._fragments = fragments
+        self._seen: set[tuple[str, int]] = set()
+
+    def collect(self, type_: GraphQLNamedType, selections: SelectionSetNode) -> None:
+        if (key := (type_.name, id(selections))) in self._seen:
+            return
+        self._seen.add(key)
+        for selection in selections.selections:
+            if isinstance(selection, FieldNode):
+                self._field(type_, selection)
+                continue
+            if isinstance(selection, FragmentSpreadNode):
+                fragment = self._fragments[selection.name.value]
+                narrowed = self._schema.get_type(fragment.type_condition.name.value)
+                inner = fragment.selection_set
+            elif isinstance(selection, InlineFragmentNode):
+                condition = selection.type_condition
+                narrowed = self._schema.get_type(condition.name.value) if condition else type_
+                inner = selection.selection_set
+            if narrowed is not None:
+                self.collect(narrowed, inner)
+
+    def _field(self, type_: GraphQLNamedType, node: FieldNode) -> None:
+        if not isinstance(type_, GraphQLObjectType | GraphQLInterfaceType):
+            return  # a union has no field but __typename
+        field = type_.fields.get(node.name.value)
+        if field is None:
+            return
+        declared = declaration(field.extensions["strawberry-definition"])
+        for concrete in _concrete(self._schema, type_):
+            self.found.setdefault(concrete, set()).update(declared.needs)
+        if declared.through and node.selection_set is not None:
+            self.collect(get_named_type(field.type), node.selection_set)
 
 
 def _concrete(schema: GraphQLSchema, type_: GraphQLObjectType | GraphQLInterfaceType | GraphQLUnionType) -> list[str]:
