@@ -3,13 +3,12 @@
 A field that the tables below do not know is an error with its name: whoever adds one says here what goes into it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 from graphql import (
-    GraphQLArgument,
     GraphQLField,
     GraphQLInputField,
     GraphQLInputObjectType,
@@ -24,7 +23,7 @@ from graphql import (
 
 from graph.base.ids import global_id
 from graph.schema import schema
-from tests.isolation.selections import selection
+from tests.isolation.selections import Seen, selection
 from tests.isolation.world import World, kind_of
 
 SCHEMA = schema._schema
@@ -133,6 +132,10 @@ ASKED_FOR = {"task.id", "organization.id", "TaskMoveInput.stateId"}
 # Inputs that say how to compare and not with what: their fields hold what the field above them is about.
 COMPARISONS = {"IDFilter", "NullableIDFilter"}
 
+# Through which thing, or else which root field, the fields of a type are reached.
+VIEWER = "viewer"
+HOSTS = {"Project": "project", "WorkflowState": "workflow_state", "Viewer": VIEWER}
+
 Path = tuple[str, ...]
 Ids = Callable[[str, Path], str]
 """Thing and path -> the id to put there."""
@@ -150,6 +153,11 @@ class Call:
     document: str
     variables: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_mutation(self) -> bool:
+        """Whether it may change something."""
+        return self.document.startswith("mutation")
+
 
 @dataclass(frozen=True)
 class Field:
@@ -162,7 +170,8 @@ class Field:
     @property
     def definition(self) -> GraphQLField:
         """As the schema has it."""
-        return self.parent.fields[self.name]
+        found: GraphQLField = self.parent.fields[self.name]
+        return found
 
     @property
     def is_mutation(self) -> bool:
@@ -175,22 +184,22 @@ class Field:
 
 def fields_with_ids() -> list[Field]:
     """Every field of the schema with an id somewhere in its arguments: those of the root types, then all others'."""
-    roots = {SCHEMA.query_type, SCHEMA.mutation_type}
-    found = [Field(root, name) for root in (SCHEMA.query_type, SCHEMA.mutation_type) if root for name in root.fields]
+    roots = [type_ for type_ in (SCHEMA.query_type, SCHEMA.mutation_type) if type_ is not None]
+    found = [Field(root, name) for root in roots for name in root.fields]
     for type_ in SCHEMA.type_map.values():
         if isinstance(type_, GraphQLObjectType) and type_ not in roots and not type_.name.startswith("__"):
-            found += [Field(type_, name, HOSTS.get(type_.name, type_.name)) for name in type_.fields]
-    return [each for each in found if any(True for _ in places(each))]
+            found += [Field(type_, name, HOSTS.get(type_.name, "")) for name in type_.fields]
+    asking = [each for each in found if any(True for _ in places(each))]
+    for each in asking:
+        if each.host == "":
+            raise Unknown(f"{each} takes an ID: say in HOSTS through which thing a {each.parent.name} is reached")
+    return asking
 
 
 def mutations() -> list[Field]:
     """Every mutation."""
     assert SCHEMA.mutation_type is not None
     return [Field(SCHEMA.mutation_type, name) for name in SCHEMA.mutation_type.fields]
-
-
-# The thing through which the fields of a type are reached; by default the type must have an entry here.
-HOSTS = {"Project": "project", "WorkflowState": "workflow_state", "Organization": "organization", "Task": "task"}
 
 
 def places(of: Field) -> Iterator[tuple[Path, str]]:
@@ -211,25 +220,28 @@ def _places(type_: GraphQLInputType, path: Path, key: str, above: frozenset[str]
             yield from _places(each.type, (*path, name), inner, above | {named.name})
 
 
-def call(of: Field, ids: Ids, place: Path = (), *, depth: int = 1, given: Mapping[str, Any] | None = None) -> Call:
-    """The least call of the field that is valid, with an id in `place`; `given` are more arguments."""
+def call(of: Field, ids: Ids, place: Path = (), *, depth: int = 1, seen: Seen | None = None) -> Call:
+    """The least call of the field that is valid, and has an id in `place`. It selects `depth` levels of objects."""
     arguments: dict[str, Any] = {}
     for name, argument in of.definition.args.items():
         key = f"{of.name}.{name}"
-        if is_required_argument(argument) or place[:1] == (name,) or key in VALUES or key in ASKED_FOR and not place:
+        asked_for = key in VALUES or (key in ASKED_FOR and not place)
+        if is_required_argument(argument) or place[:1] == (name,) or asked_for:
             arguments[name] = _value(argument.type, (name,), key, ids, place)
-    arguments.update(given or {})
     variables = {f"v_{name}": value for name, value in arguments.items()}
     declared = [f"$v_{name}: {of.definition.args[name].type}" for name in arguments]
     passed = ", ".join(f"{name}: $v_{name}" for name in arguments)
-    picked = selection(SCHEMA, of.definition.type, depth)
-    body = f"{of.name}{f'({passed})' if passed else ''} {picked}"
-    if of.host is not None:
+    picked = selection(SCHEMA, of.definition.type, depth, seen)
+    body = f"{of.name}({passed}) {picked}" if passed else f"{of.name} {picked}"
+    if of.host == VIEWER:
+        body = f"viewer {{ {body} }}"
+    elif of.host is not None:
         declared.append("$host: ID!")
         variables["host"] = ids(of.host, ("host",))
         body = f"node(id: $host) {{ ... on {of.parent.name} {{ {body} }} }}"
     kind = "mutation" if of.is_mutation else "query"
-    return Call(str(of), f"{kind}{f' ({", ".join(declared)})' if declared else ''} {{ {body} }}", variables)
+    head = f"{kind} ({', '.join(declared)})" if declared else kind
+    return Call(str(of), f"{head} {{ {body} }}", variables)
 
 
 def _value(type_: GraphQLInputType, path: Path, key: str, ids: Ids, place: Path) -> Any:
@@ -239,7 +251,9 @@ def _value(type_: GraphQLInputType, path: Path, key: str, ids: Ids, place: Path)
         value = VALUES[key]
         return value() if callable(value) else value
     if isinstance(type_, GraphQLList):
-        return [_value(type_.of_type, path, key, ids, place)]
+        # In the place itself one's own comes first: nothing of a list may be done when only a part is right.
+        before = [_value(type_.of_type, (*path, "0"), key, ids, place)] if path == place else []
+        return [*before, _value(type_.of_type, path, key, ids, place)]
     if type_.name == "ID":
         if key not in THINGS:
             raise Unknown(f"{key} is an ID: say in THINGS what goes there")
@@ -271,8 +285,3 @@ def with_one(world: World, place: Path, id: str) -> Ids:
 def of_nothing(thing: str) -> str:
     """An id of the thing's kind that nothing has."""
     return global_id(kind_of(thing), uuid4())
-
-
-def argument_of(of: Field, name: str) -> GraphQLArgument:
-    """One of the field's arguments."""
-    return of.definition.args[name]

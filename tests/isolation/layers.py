@@ -5,6 +5,7 @@ import pkgutil
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -23,11 +24,7 @@ class Predicate:
 
     module: ModuleType
     name: str
-
-    @property
-    def function(self) -> Any:
-        """The function itself."""
-        return getattr(self.module, self.name)
+    function: Any
 
     def __str__(self) -> str:
         return f"{self.module.__name__}.{self.name}"
@@ -39,10 +36,11 @@ def modules() -> list[ModuleType]:
     return [importlib.import_module(each.name) for each in found if not each.name.startswith("domain.migrations")]
 
 
+@cache
 def predicates() -> list[Predicate]:
-    """Every predicate of the domain: they are known by how their names begin."""
+    """Every predicate of the domain: they are known by how their names begin. Found once, before any is replaced."""
     return [
-        Predicate(module, name)
+        Predicate(module, name, value)
         for module in modules()
         for name, value in vars(module).items()
         if name.startswith(_NAMES) and getattr(value, "__module__", None) == module.__name__
@@ -80,9 +78,8 @@ def without_predicates(dropped: Iterable[Predicate]) -> Iterator[None]:
     """Let these predicates hold for every row, wherever they are used."""
     with ExitStack() as stack:
         for predicate in dropped:
-            function = predicate.function
             for read in declared_reads().values():
-                if read.visible is function:
+                if read.visible is predicate.function:
                     stack.enter_context(replaced(read, "visible"))
             stack.enter_context(replaced(predicate.module, predicate.name))
         yield

@@ -16,6 +16,8 @@ from domain.base.settings import Settings
 
 # The tables of people, and the column that names whose row it is. They belong to no organization.
 PEOPLE = {"users": "id", "credential": "user_id", "preferences": "user_id", "session": "user_id"}
+# When somebody last used what they came with: any request may write it, also one that is refused.
+_USES = {"session": "{last_used_at,expires_at}", "api_key": "{last_used_at}"}
 _UUID = re.compile("-".join(f"[0-9a-f]{{{length}}}" for length in (8, 4, 4, 4, 12)))
 
 Place = tuple[UUID, str]
@@ -44,11 +46,12 @@ class Ledger:
         return [(org_id, table) for org_id in self.people for table in (*self.tables, *PEOPLE)]
 
     async def read(self) -> dict[Place, str]:
-        """A digest of the rows that are in each place now."""
+        """A digest of the rows that are in each place now, but for the times of last use."""
         pieces = [
             f"SELECT '{org_id}'::uuid AS org_id, '{table}' AS name, "
-            f"md5(coalesce(string_agg(t::text, '' ORDER BY t::text), '')) AS digest "
-            f"FROM {table} t WHERE {self.scope(org_id, table)}"
+            f"md5(coalesce(string_agg(line, '' ORDER BY line), '')) AS digest "
+            f"FROM (SELECT (to_jsonb(t) - '{_USES.get(table, '{}')}'::text[])::text AS line "
+            f"FROM {table} t WHERE {self.scope(org_id, table)}) lines"
             for org_id, table in self.places
         ]
         found = await self.owner.fetch(" UNION ALL ".join(pieces))
@@ -58,8 +61,7 @@ class Ledger:
         """Make the present rows those that `changed` and `restore` go by."""
         for org_id, table in self.places:
             self.kept[org_id, table] = await self.owner.fetchval(
-                f"SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]')::text FROM {table} t "
-                f"WHERE {self.scope(org_id, table)}"
+                f"SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]')::text FROM {table} t WHERE {self.scope(org_id, table)}"
             )
         self.digests = await self.read()
 
@@ -118,5 +120,3 @@ async def open_ledger(settings: Settings, *org_ids: UUID) -> AsyncIterator[Ledge
 
 async def _people(owner: Any, org_id: UUID) -> list[UUID]:
     return [row["user_id"] for row in await owner.fetch("SELECT user_id FROM membership WHERE org_id = $1", org_id)]
-
-

@@ -1,11 +1,10 @@
 """Selections of every field, to a depth, generated from the schema."""
 
 from graphql import (
-    GraphQLField,
     GraphQLInterfaceType,
     GraphQLObjectType,
-    GraphQLOutputType,
     GraphQLSchema,
+    GraphQLType,
     GraphQLUnionType,
     get_named_type,
     is_leaf_type,
@@ -16,7 +15,7 @@ Seen = set[tuple[str, str]]
 """Types and their fields."""
 
 
-def selection(schema: GraphQLSchema, type_: GraphQLOutputType, depth: int, seen: Seen | None = None) -> str:
+def selection(schema: GraphQLSchema, type_: GraphQLType, depth: int, seen: Seen | None = None) -> str:
     """All fields of the type, and `depth` levels of the objects below it; nothing for a scalar.
 
     Connections and edges are no level of their own. `seen` gets every field that is selected.
@@ -37,7 +36,7 @@ def selection(schema: GraphQLSchema, type_: GraphQLOutputType, depth: int, seen:
 def _fields(schema: GraphQLSchema, type_: GraphQLObjectType, depth: int, seen: Seen, prefix: str) -> str:
     pieces = ["__typename"]
     for name, field in type_.fields.items():
-        inner = depth if _is_plumbing(type_, field) else depth - 1
+        inner = depth if _is_plumbing(type_) else depth - 1
         if any(map(is_required_argument, field.args.values())):
             continue
         picked = ""
@@ -50,6 +49,6 @@ def _fields(schema: GraphQLSchema, type_: GraphQLObjectType, depth: int, seen: S
     return "{ " + " ".join(pieces) + " }"
 
 
-def _is_plumbing(type_: GraphQLObjectType, field: GraphQLField) -> bool:
-    """Whether the field leads from a connection to its items, or to where its page begins and ends."""
-    return "pageInfo" in type_.fields or type_.name.endswith("Edge") or field.type == type_
+def _is_plumbing(type_: GraphQLObjectType) -> bool:
+    """Whether its fields lead from a list to its items."""
+    return "pageInfo" in type_.fields or type_.name.endswith("Edge")

@@ -93,7 +93,7 @@ async def make_world(marker: str, key: str) -> World:
             "own user": admin.user_id,
             "second user": second.user_id,
             "session": admin.session_id,
-            "other session": await _make_session(admin),
+            "other session": await make_session(admin),
             "api_key": made.key.id,
             "project": project.id,
             "other project": other_project.id,
@@ -116,7 +116,7 @@ async def make_world(marker: str, key: str) -> World:
     )
 
 
-async def _make_session(person: Person) -> UUID:
+async def make_session(person: Person) -> UUID:
     """Another session of the person, which nobody has the token of."""
     session_id = new_id()
     await execute(
@@ -135,7 +135,7 @@ async def point_at(world: World, other: World) -> None:
     The database allows it, because people belong to no organization and the doer of a thing has no foreign key; the
     predicates of people and keys alone keep such a row from showing who they are.
     """
-    stranger = other.ids["user"]
+    stranger = other.ids["second user"]
     await execute("UPDATE project SET lead_id = $1 WHERE id = $2", stranger, world.ids["other project"])
     await execute(
         "UPDATE task SET assignee_id = $1, creator_kind = 'API_KEY', creator_id = $2 WHERE id = $3",

@@ -1,0 +1,321 @@
+"""Who may do what, by role and by API key: an operation is done exactly when its permission is granted."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from graphql import GraphQLObjectType, is_introspection_type
+
+from domain.adapters.wiring import Adapters
+from domain.base.actor import ActorKind, ActorRef
+from domain.base.permissions import GRANTS, Permission, Role, in_order
+from domain.base.settings import Settings
+from domain.organizations import api_keys
+from graph.base.ids import global_id
+from graph.base.selection import declaration
+from tests.client import Answer, GraphQL
+from tests.factories import Person, execute, rows
+from tests.isolation.calls import SCHEMA, Call, Field, call, mutations
+from tests.isolation.ledger import Ledger, open_ledger
+from tests.isolation.sweep import refusals
+from tests.isolation.world import World, make_session, make_world
+from tests.test_schema import PEOPLE_ONLY
+
+P = Permission
+
+# What each mutation needs; None for what a signed-in person may always do, with things of their own.
+NEEDED: dict[str, Permission | None] = {
+    "signUp": None,
+    "signIn": None,
+    "signOut": None,
+    "sessionRevoke": None,
+    "sessionsRevokeOthers": None,
+    "profileUpdate": None,
+    "preferencesUpdate": None,
+    "apiKeyCreate": P.API_KEYS_MANAGE,
+    "apiKeyRevoke": P.API_KEYS_MANAGE,
+    "organizationCreate": None,
+    "organizationUpdate": P.ORG_UPDATE,
+    "membershipUpdate": P.MEMBERS_MANAGE,
+    "membershipDelete": P.MEMBERS_MANAGE,
+    "organizationLeave": None,
+    "projectCreate": P.PROJECT_CREATE,
+    "projectUpdate": P.PROJECT_UPDATE,
+    "projectArchive": P.PROJECT_UPDATE,
+    "projectUnarchive": P.PROJECT_UPDATE,
+    "projectDelete": P.PROJECT_DELETE,
+    "workflowStateCreate": P.PROJECT_UPDATE,
+    "workflowStateUpdate": P.PROJECT_UPDATE,
+    "workflowStateDelete": P.PROJECT_UPDATE,
+    "workflowTransitionsSet": P.PROJECT_UPDATE,
+    "taskCreate": P.TASK_CREATE,
+    "taskUpdate": P.TASK_UPDATE,
+    "taskMove": P.TASK_UPDATE,
+    "taskTransfer": P.TASK_UPDATE,
+    "taskArchive": P.TASK_UPDATE,
+    "taskUnarchive": P.TASK_UPDATE,
+    "taskDelete": P.TASK_DELETE,
+    "taskRelationCreate": P.TASK_UPDATE,
+    "taskRelationDelete": P.TASK_UPDATE,
+    "labelCreate": P.PROJECT_UPDATE,
+    "labelUpdate": P.PROJECT_UPDATE,
+    "labelDelete": P.PROJECT_UPDATE,
+    "commentCreate": P.COMMENT_CREATE,
+    "commentUpdate": P.COMMENT_CREATE,
+    "commentDelete": P.TASK_DELETE,
+}
+
+# Who may not manage keys does not see those of others, so there is nothing to forbid.
+HIDDEN = {"apiKeyRevoke"}
+
+# Reads that need more than membership: the query, with $id the organization's, and where the answer stands.
+READS = {
+    "tasks": (P.TASK_READ, "query ($id: ID!) { tasks(organizationId: $id) { totalCount } }"),
+    "apiKeys": (P.API_KEYS_MANAGE, "query ($id: ID!) { organization(id: $id) { apiKeys { id } } }"),
+}
+
+# What must be granted for a thing to be there at all. What every key has shows to every key.
+SHOWN_BY = {
+    "organization": P.ORG_READ,
+    "membership": P.MEMBERS_READ,
+    "user": P.MEMBERS_READ,
+    "project": P.PROJECT_READ,
+    "workflow_state": P.PROJECT_READ,
+    "label": P.PROJECT_READ,
+    "task": P.TASK_READ,
+    "task_relation": P.TASK_READ,
+    "comment": P.TASK_READ,
+}
+
+MUTATIONS = [field for field in mutations() if field.name not in ("signUp", "signIn")]
+GUARDED = [field for field in MUTATIONS if NEEDED.get(field.name)]
+
+
+@pytest.fixture(scope="module")
+async def world(settings: Settings, adapters: Adapters) -> World:
+    """An organization with one of everything."""
+    return await make_world("dingo", "DIN")
+
+
+@pytest.fixture(scope="module")
+async def keys(world: World) -> dict[Permission | None, str]:
+    """Permission -> the secret of a key that may do all but this; None -> of one that may do all."""
+    secrets: dict[Permission | None, str] = {None: world.secret}
+    async with world.admin.acting() as actor:
+        for permission in Permission:
+            others = [each for each in Permission if each is not permission]
+            made = await api_keys.create(actor, world.tenant.org_id, name=f"not {permission}", permissions=others)
+            secrets[permission] = made.secret
+    return secrets
+
+
+@pytest.fixture(scope="module")
+async def opened(settings: Settings, world: World, keys: object) -> AsyncIterator[Ledger]:
+    """The organization's rows, keys included."""
+    async with open_ledger(settings, world.tenant.org_id) as found:
+        yield found
+
+
+@pytest.fixture
+async def ledger(opened: Ledger) -> AsyncIterator[Ledger]:
+    """The organization's rows; whatever a test changes is taken back."""
+    yield opened
+    await opened.restore()
+
+
+def person_of(world: World, role: Role) -> Person:
+    """Who has the role."""
+    return {
+        Role.ADMIN: world.tenant.admin,
+        Role.MEMBER: world.tenant.member,
+        Role.BILLING_MANAGER: world.tenant.billing,
+        Role.GUEST: world.tenant.guest,
+    }[role]
+
+
+async def call_as(world: World, field: Field, author: ActorRef, person: Person | None = None) -> Call:
+    """A call of the mutation that is valid for this caller: with a session, and a comment to edit, of their own."""
+    things = {}
+    if person is not None and field.name == "sessionRevoke":
+        things["other session"] = global_id("session", await make_session(person))
+    if field.name == "commentUpdate":
+        await execute(
+            "UPDATE comment SET author_kind = $1, author_id = $2 WHERE id = $3",
+            author.kind.value,
+            author.id,
+            world.ids["comment"],
+        )
+    return call(field, lambda thing, _path: things.get(thing) or world.id(thing))
+
+
+async def run(ledger: Ledger, client: GraphQL, asked: Call) -> tuple[Answer, list[str]]:
+    """The answer, and the tables that the call changed."""
+    before = await ledger.read()
+    answer = await client.run(asked.document, **asked.variables)
+    after = await ledger.read()
+    return answer, sorted({table for place, table in ledger.places if after[place, table] != before[place, table]})
+
+
+def forbidden(answer: Answer, permission: Permission) -> bool:
+    """Whether the permission, and nothing else, was missing."""
+    return [error["extensions"] for error in answer.errors] == [{"code": "FORBIDDEN", "permission": permission.value}]
+
+
+def test_every_mutation_says_what_it_needs() -> None:
+    assert {field.name for field in mutations()} == set(NEEDED)
+
+
+def test_every_declared_permission_of_a_read_is_swept() -> None:
+    declared = {
+        name: permission
+        for type_ in SCHEMA.type_map.values()
+        if isinstance(type_, GraphQLObjectType) and not is_introspection_type(type_)
+        for name, field in type_.fields.items()
+        if (found := field.extensions.get("strawberry-definition")) and (permission := declaration(found).permission)
+    }
+
+    assert declared == {"apiKeys": P.API_KEYS_MANAGE}
+    assert set(declared) <= set(READS)
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("field", MUTATIONS, ids=str)
+async def test_a_role_does_what_it_is_granted_and_nothing_else(
+    world: World, ledger: Ledger, field: Field, role: Role
+) -> None:
+    person, needed = person_of(world, role), NEEDED[field.name]
+    asked = await call_as(world, field, ActorRef(ActorKind.USER, person.user_id), person)
+
+    answer, changed = await run(ledger, person.client, asked)
+
+    if needed is None or needed in GRANTS[role]:
+        assert refusals(answer) == []
+    elif field.name in HIDDEN:
+        assert (answer.codes, changed) == (["NOT_FOUND"], [])
+    else:
+        assert forbidden(answer, needed)
+        assert (answer.data, changed) == ({field.name: None}, [])
+
+
+@pytest.mark.parametrize("field", [field for field in GUARDED if field.name not in PEOPLE_ONLY], ids=str)
+async def test_a_key_does_what_it_is_given_and_nothing_else(
+    world: World, keys: dict[Permission | None, str], ledger: Ledger, field: Field
+) -> None:
+    needed = NEEDED[field.name]
+    assert needed is not None
+
+    for missing in (needed, None):
+        secret = keys[missing]
+        asked = await call_as(world, field, await key_ref(secret))
+        answer, changed = await run(ledger, GraphQL(secret), asked)
+
+        if missing is None:
+            assert refusals(answer) == []
+        else:
+            assert forbidden(answer, needed)
+            assert (answer.data, changed) == ({field.name: None}, [])
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("field", [field for field in GUARDED if field.name not in PEOPLE_ONLY], ids=str)
+async def test_a_key_does_no_more_than_its_maker_may_today(
+    world: World, ledger: Ledger, field: Field, role: Role
+) -> None:
+    needed = NEEDED[field.name]
+    assert needed is not None
+    asked = await call_as(world, field, await key_ref(world.secret))
+    await execute("UPDATE membership SET role = $1 WHERE id = $2", role.value, world.ids["own membership"])
+
+    answer, changed = await run(ledger, GraphQL(world.secret), asked)
+
+    if needed in GRANTS[role]:
+        assert refusals(answer) == []
+    else:
+        assert forbidden(answer, needed)
+        assert (answer.data, changed) == ({field.name: None}, [])
+
+
+@pytest.mark.parametrize("missing", [P.MEMBERS_READ, P.TASK_READ])
+@pytest.mark.parametrize("field", [field for field in MUTATIONS if field.name not in PEOPLE_ONLY], ids=str)
+async def test_a_key_that_may_not_read_changes_all_or_nothing(
+    world: World, keys: dict[Permission | None, str], ledger: Ledger, field: Field, missing: Permission
+) -> None:
+    asked = await call_as(world, field, await key_ref(keys[missing]))
+
+    answer, changed = await run(ledger, GraphQL(keys[missing]), asked)
+
+    assert "INTERNAL" not in answer.codes
+    if answer.data is None or answer.data[field.name] is None or answer.data[field.name]["errors"]:
+        assert changed == []
+
+
+async def key_ref(secret: str) -> ActorRef:
+    """The key as the doer of something."""
+    (found,) = await rows("SELECT id FROM api_key WHERE prefix = $1", secret[:12])
+    return ActorRef(ActorKind.API_KEY, found["id"])
+
+
+async def test_a_key_ends_with_its_makers_membership(world: World, ledger: Ledger) -> None:
+    await execute("UPDATE membership SET ended_at = now() WHERE id = $1", world.ids["own membership"])
+
+    answer = await GraphQL(world.secret).run("query ($id: ID!) { node(id: $id) { id } }", id=world.id("task"))
+
+    assert (answer.data, answer.codes) == ({"node": None}, ["UNAUTHENTICATED"])
+
+
+async def test_a_key_gains_nothing_when_its_maker_does(world: World, ledger: Ledger) -> None:
+    async with world.admin.acting() as actor:
+        made = await api_keys.create(actor, world.tenant.org_id, name="Reader", permissions=[P.TASK_READ])
+
+    found = await GraphQL(made.secret).ok(
+        "query ($id: ID!) { organization(id: $id) { viewerRole viewerPermissions } }", id=world.id("organization")
+    )
+
+    granted = in_order(api_keys.STRUCTURE | {P.TASK_READ})
+    assert found == {"organization": {"viewerRole": "ADMIN", "viewerPermissions": granted}}
+
+
+async def test_authors_delete_their_own_comments_whatever_else_they_may(world: World, ledger: Ledger) -> None:
+    guest, document = world.tenant.guest, "mutation ($id: ID!) { commentDelete(id: $id) { deletedId errors { code } } }"
+    await execute("UPDATE comment SET author_id = $1 WHERE id = $2", guest.user_id, world.ids["comment"])
+
+    refused = await guest.client.run(document, id=world.id("reply comment"))
+    deleted = await guest.client.done(document, id=world.id("comment"))
+
+    assert forbidden(refused, P.TASK_DELETE)
+    assert deleted["deletedId"] == world.id("comment")
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("name", READS)
+async def test_a_role_reads_what_it_is_granted(world: World, name: str, role: Role) -> None:
+    needed, document = READS[name]
+
+    answer = await person_of(world, role).client.run(document, id=world.id("organization"))
+
+    assert answer.errors == [] if needed in GRANTS[role] else forbidden(answer, needed)
+
+
+@pytest.mark.parametrize("name", READS)
+async def test_a_key_reads_what_it_is_given(world: World, keys: dict[Permission | None, str], name: str) -> None:
+    needed, document = READS[name]
+
+    answer = await GraphQL(keys[None]).run(document, id=world.id("organization"))
+    refused = await GraphQL(keys[needed]).run(document, id=world.id("organization"))
+
+    assert answer.errors == []
+    assert forbidden(refused, needed)
+
+
+@pytest.mark.parametrize("thing", SHOWN_BY)
+async def test_a_thing_is_there_only_for_who_may_read_it(
+    world: World, keys: dict[Permission | None, str], thing: str
+) -> None:
+    document = "query ($id: ID!) { node(id: $id) { id } }"
+
+    shown = {
+        permission: (await GraphQL(secret).ok(document, id=world.id(thing)))["node"] is not None
+        for permission, secret in keys.items()
+    }
+
+    hiding = {permission for permission, there in shown.items() if not there}
+    assert hiding == {SHOWN_BY[thing]} - api_keys.STRUCTURE
