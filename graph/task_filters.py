@@ -192,11 +192,12 @@ def _operators(name: str, operators: Any) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for attribute, value in vars(operators).items():
         operator = attribute.rstrip("_")
-        path = ("filter", to_camel_case(name), to_camel_case(operator))
+        shown = to_camel_case(operator)
+        path = ("filter", to_camel_case(name), shown)
         if value is strawberry.UNSET:
             continue
         if value is None:
-            raise BadInput(f"`{operator}` takes no null. Where null can be, `isNull` asks for it.", path=list(path))
+            raise BadInput(f"`{shown}` takes no null. Where null can be, `isNull` asks for it.", path=list(path))
         if name in _ID_KINDS and operator != "is_null":
             listed = [_id(item, name, path) for item in (value if isinstance(value, list) else [value])]
             plain[operator] = listed if isinstance(value, list) else listed[0]

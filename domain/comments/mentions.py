@@ -36,8 +36,8 @@ async def check(org_id: UUID, body: str, kept: Iterable[UUID] = ()) -> list[UUID
 
 
 async def of(comment_id: UUID) -> list[UUID]:
-    """Whom the comment is known to mention."""
-    found = await CommentMention.filter(comment_id=comment_id).values_list("user_id", flat=True)
+    """Whom the comment is known to mention, in the order of its body."""
+    found = await CommentMention.filter(comment_id=comment_id).order_by("id").values_list("user_id", flat=True)
     return [UUID(str(user_id)) for user_id in found]
 
 

@@ -4,10 +4,11 @@ from uuid import UUID
 
 from domain.base.actor import Actor
 from domain.base.clock import new_id, now
-from domain.base.database import tx
+from domain.base.database import fetch, tx
 from domain.base.errors import Conflict, Faults, Forbidden, Invalid, NotFound
 from domain.base.models import check_version, save
 from domain.base.permissions import Permission
+from domain.base.sql import Row, sql
 from domain.comments import mentions, queries
 from domain.comments.events import CommentCreated, CommentDeleted, CommentUpdated
 from domain.comments.models import Comment
@@ -30,23 +31,35 @@ def _is_author(actor: Actor, comment: CommentRow) -> bool:
     return (comment.author_kind, comment.author_id) == (actor.ref.kind, actor.ref.id)
 
 
-async def _open_task(actor: Actor, task_id: UUID, permission: Permission) -> TaskRow:
-    """The task, kept where it is, in a project that is not archived. Raises NotFound; Forbidden; Conflict."""
+async def _open_task(actor: Actor, task_id: UUID, permission: Permission, path: str) -> TaskRow:
+    """The task, kept where it is, in a project that is not archived. Raises NotFound; Forbidden; Conflict (`path`)."""
     seen = await tasks.by_ids.get(actor, task_id)
-    await projects.open_for_tasks(actor, seen.project_id, permission)
+    await projects.open_for_tasks(actor, seen.project_id, permission, path=path)
     task = await tasks.by_ids.get(actor, task_id)
     if task.project_id != seen.project_id:
-        raise Conflict("The task is being transferred. Try again.", "id")
+        raise Conflict("The task is being transferred. Try again.", path)
     return task
 
 
 async def _open(actor: Actor, comment_id: UUID, permission: Permission) -> tuple[TaskRow, CommentRow]:
     seen = await queries.by_ids.get(actor, comment_id)
     try:
-        task = await _open_task(actor, seen.task_id, permission)
+        task = await _open_task(actor, seen.task_id, permission, "id")
     except NotFound as gone:
         raise NotFound("comment") from gone
     return task, await queries.by_ids.get_for_update(actor, comment_id, permission)
+
+
+async def _hold_answered(actor: Actor, task: TaskRow, comment_id: UUID) -> None:
+    """Raises Invalid unless it is a comment of the task, which is not deleted before the transaction ends."""
+    held = sql(
+        "SELECT FROM comment WHERE id = {} AND task_id = {} AND {} FOR KEY SHARE",
+        comment_id,
+        task.id,
+        queries.visible(actor),
+    )
+    if not await fetch(held, Row):
+        raise Invalid("Must be a comment of the same task.", "reply_to_id")
 
 
 async def create(actor: Actor, task_id: UUID, *, body: str, reply_to_id: UUID | None = None) -> CommentRow:
@@ -57,12 +70,10 @@ async def create(actor: Actor, task_id: UUID, *, body: str, reply_to_id: UUID | 
     """
     comment_id = new_id()
     async with tx():
-        task = await _open_task(actor, task_id, Permission.COMMENT_CREATE)
+        task = await _open_task(actor, task_id, Permission.COMMENT_CREATE, "task_id")
         _check(body)
         if reply_to_id is not None:
-            found = (await queries.by_ids(actor, [reply_to_id], ("task_id",))).get(reply_to_id)
-            if found is None or found.task_id != task.id:
-                raise Invalid("Must be a comment of the same task.", "reply_to_id")
+            await _hold_answered(actor, task, reply_to_id)
         named = await mentions.check(task.org_id, body)
         await Comment.create(
             id=comment_id,
@@ -83,7 +94,7 @@ async def create(actor: Actor, task_id: UUID, *, body: str, reply_to_id: UUID | 
             body=body,
         )
         emit(actor, task.org_id, fact)
-    return await queries.by_ids.get(actor, comment_id)
+        return await queries.by_ids.get(actor, comment_id)
 
 
 async def update(actor: Actor, comment_id: UUID, *, body: str, if_version: int | None = None) -> CommentRow:
@@ -111,7 +122,7 @@ async def update(actor: Actor, comment_id: UUID, *, body: str, if_version: int |
                 body=Change(comment.body, body),
             )
             emit(actor, task.org_id, fact)
-    return await queries.by_ids.get(actor, comment_id)
+        return await queries.by_ids.get(actor, comment_id)
 
 
 async def delete(actor: Actor, comment_id: UUID) -> None:

@@ -56,7 +56,7 @@ def predicate(filter: Mapping[str, Any]) -> Sql:
 
 
 class _Leaves:
-    """Counts while it translates."""
+    """Counts while it translates. What is empty counts too: it says nothing, but is work all the same."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -65,9 +65,13 @@ class _Leaves:
     def group(self, filter: Mapping[str, Any], depth: int) -> Sql:
         if depth > DEEPEST:
             raise BadInput(f"A filter nests at most {DEEPEST} deep.", path=["filter"])
+        if not filter:
+            self._leaf()
         return all_of([self._key(name, value, depth) for name, value in filter.items()])
 
     def _key(self, name: str, value: Any, depth: int) -> Sql:
+        if value in ({}, []) and name != "not":
+            self._leaf()
         if name == "and":
             return all_of([self.group(part, depth + 1) for part in value])
         if name == "or":
@@ -84,7 +88,7 @@ class _Leaves:
     def _operator(self, name: str, operator: str, operand: Any) -> Sql:
         self._leaf()
         if isinstance(operand, Sequence) and not isinstance(operand, str) and len(operand) > MOST_LISTED:
-            raise BadInput(f"A list in a filter has at most {MOST_LISTED} values.", path=["filter", name, operator])
+            raise BadInput(f"A list in a filter has at most {MOST_LISTED} values.", path=["filter"])
         if name == "label":
             return _label(operator, operand)
         if name == "state_category":

@@ -1,10 +1,11 @@
 """How tasks stand to each other. The organization's row lock keeps two new relations from making a cycle together."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from domain.base.actor import Actor
 from domain.base.clock import new_id
-from domain.base.database import fetch_value, tx
+from domain.base.database import execute, fetch_value, tx
 from domain.base.errors import Conflict, Invalid, LimitReached, Taken
 from domain.base.permissions import Permission
 from domain.base.sql import sql
@@ -19,9 +20,9 @@ from domain.tasks.queries import RelationRow
 MOST_RELATIONS = 100
 
 
-async def _open_projects(actor: Actor, project_ids: set[UUID]) -> None:
-    for project_id in sorted(project_ids):
-        await projects.open_for_tasks(actor, project_id, Permission.TASK_UPDATE)
+async def _open_projects(actor: Actor, paths: dict[UUID, str]) -> None:
+    for project_id in sorted(paths):
+        await projects.open_for_tasks(actor, project_id, Permission.TASK_UPDATE, path=paths[project_id])
 
 
 async def create(actor: Actor, from_id: UUID, to_id: UUID, *, kind: RelationKind) -> RelationRow:
@@ -40,7 +41,7 @@ async def create(actor: Actor, from_id: UUID, to_id: UUID, *, kind: RelationKind
         if first.id == second.id:
             raise Invalid("A task cannot be related to itself.", "to_id")
         await organizations.by_ids.get_for_update(actor, first.org_id, Permission.TASK_UPDATE)
-        await _open_projects(actor, {first.project_id, second.project_id})
+        await _open_projects(actor, {second.project_id: "to_id", first.project_id: "from_id"})
         now_first = await queries.by_ids.get(actor, from_id)
         now_second = await queries.by_ids.get(actor, to_id)
         if (now_first.project_id, now_second.project_id) != (first.project_id, second.project_id):
@@ -51,7 +52,7 @@ async def create(actor: Actor, from_id: UUID, to_id: UUID, *, kind: RelationKind
             subject_id=relation_id, project_id=first.project_id, kind=kind, from_id=first.id, to_id=second.id
         )
         emit(actor, first.org_id, fact)
-    return await queries.relations_by_ids.get(actor, relation_id)
+        return await queries.relations_by_ids.get(actor, relation_id)
 
 
 async def _check_new(from_id: UUID, to_id: UUID, kind: RelationKind) -> None:
@@ -95,12 +96,27 @@ async def _blocks(source_id: UUID, target_id: UUID) -> bool:
     )
 
 
+async def delete_all_of(task_ids: Sequence[UUID]) -> None:
+    """Take away the relations of tasks that are about to go.
+
+    The database would do so too, but in an order in which two tasks that go at once could wait for each other.
+    """
+    await execute(
+        sql(
+            "DELETE FROM task_relation WHERE id IN (SELECT id FROM task_relation WHERE from_id = ANY({}::uuid[]) "
+            "OR to_id = ANY({}::uuid[]) ORDER BY id FOR UPDATE)",
+            list(task_ids),
+            list(task_ids),
+        )
+    )
+
+
 async def delete(actor: Actor, relation_id: UUID) -> None:
     """Take a relation away. Raises NotFound; Forbidden (TASK_UPDATE); Conflict when a project is archived."""
     async with tx():
         seen = await queries.relations_by_ids.get(actor, relation_id)
         tasks = await queries.by_ids(actor, [seen.from_id, seen.to_id], ("project_id",))
-        await _open_projects(actor, {task.project_id for task in tasks.values()})
+        await _open_projects(actor, {task.project_id: "id" for task in tasks.values()})
         relation = await queries.relations_by_ids.get_for_update(actor, relation_id, Permission.TASK_UPDATE)
         await TaskRelation.filter(id=relation.id).delete()
         fact = TaskRelationDeleted(

@@ -1,6 +1,6 @@
 """Tasks: created, changed, moved, transferred, put away and deleted.
 
-Locks are taken in one order everywhere: organization, project, membership, task, state, counters. A change of a task
+Locks are taken in one order everywhere: organization, project, task, membership, state, counters. A change of a task
 holds its project shared, so that archiving waits for it and it for archiving; what changes the shape of the tree, or
 the project a task is in, holds it alone.
 """
@@ -97,10 +97,10 @@ async def create(
         if parent_id is not None:
             await trees.check_parent(actor, project.id, parent_id)
         labels = await labeling.check(actor, project.org_id, label_ids or [], "label_ids")
-        (number,) = await projects.next_numbers(project.id, 1)
-        identifier = f"{project.key}-{number}"
         await places.lock(actor, state.id)
         (rank,) = await places.at_end(state.id)
+        (number,) = await projects.next_numbers(project.id, 1)
+        identifier = f"{project.key}-{number}"
         await Task.create(
             id=task_id,
             org_id=project.org_id,
@@ -154,7 +154,7 @@ async def update(actor: Actor, task_id: UUID, *, if_version: int | None = None, 
             await _require_assignable(task.org_id, assigned["assignee_id"].now)
         moved = await _enter(actor, task, values["state_id"]) if "state_id" in values else {}
         await _write(actor, task, differing | assigned | moved, labels)
-    return await queries.by_ids.get(actor, task_id)
+        return await queries.by_ids.get(actor, task_id)
 
 
 async def _enter(actor: Actor, task: TaskRow, state_id: UUID) -> dict[str, Any]:
@@ -184,6 +184,9 @@ async def _write(actor: Actor, task: TaskRow, found: dict[str, Any], labels: Cha
     if "assignee_id" in found:
         emit(actor, task.org_id, TaskAssigned(**common, assignee_id=found["assignee_id"]))
     plain = {name: found[name] for name in _PLAIN if name in found}
+    if (priority := plain.get("priority")) is not None:
+        # Stored by number, but clients know it by name.
+        plain["priority"] = Change(Priority(priority.was).name, Priority(priority.now).name)
     if plain or labels:
         emit(actor, task.org_id, TaskUpdated(**common, **plain, labels=labels))
 
@@ -216,12 +219,13 @@ async def move(
             await places.lock(actor, target_id)
         if before_id is not None or after_id is not None:
             rank = await places.beside(target_id, task.id, before_id=before_id, after_id=after_id)
+            found.pop("rank", None)
             found |= changes(task, {"rank": rank})
         elif not found and await places.last_rank(target_id) != task.rank:
             (rank,) = await places.at_end(target_id)
             found = {"rank": Change(task.rank, rank)}
         await _write(actor, task, found)
-    return await queries.by_ids.get(actor, task_id)
+        return await queries.by_ids.get(actor, task_id)
 
 
 async def archive(actor: Actor, task_id: UUID) -> TaskRow:
@@ -231,7 +235,7 @@ async def archive(actor: Actor, task_id: UUID) -> TaskRow:
         if task.archived_at is None:
             await save(Task, task, archived_at=now())
             emit(actor, task.org_id, TaskArchived(subject_id=task.id, project_id=task.project_id))
-    return await queries.by_ids.get(actor, task_id)
+        return await queries.by_ids.get(actor, task_id)
 
 
 async def unarchive(actor: Actor, task_id: UUID) -> TaskRow:
@@ -241,7 +245,7 @@ async def unarchive(actor: Actor, task_id: UUID) -> TaskRow:
         if task.archived_at is not None:
             await save(Task, task, archived_at=None)
             emit(actor, task.org_id, TaskUnarchived(subject_id=task.id, project_id=task.project_id))
-    return await queries.by_ids.get(actor, task_id)
+        return await queries.by_ids.get(actor, task_id)
 
 
 async def delete(actor: Actor, task_id: UUID) -> None:

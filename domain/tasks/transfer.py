@@ -45,7 +45,7 @@ async def transfer(actor: Actor, task_id: UUID, *, project_id: UUID, state_id: U
         if task.project_id != seen.project_id:
             raise Conflict("The task was transferred meanwhile. Look where it is and try again.", "id")
         await _move(actor, await trees.subtree(actor, task.id), target, state_id)
-    return await queries.by_ids.get(actor, task_id)
+        return await queries.by_ids.get(actor, task_id)
 
 
 async def _move(actor: Actor, tasks: list[TaskRow], target: ProjectRow, state_id: UUID | None) -> None:
@@ -55,8 +55,8 @@ async def _move(actor: Actor, tasks: list[TaskRow], target: ProjectRow, state_id
     chosen = [workflow.first_of(new_states, old_states[task.state_id].category) for task in tasks]
     if state_id is not None:
         chosen[0] = workflow.state_of(new_states, state_id, "state_id")
-    numbers = await projects.next_numbers(target.id, len(tasks))
     ranks = await _ranks(actor, tasks, chosen)
+    numbers = await projects.next_numbers(target.id, len(tasks))
     after = [
         {
             "project_id": target.id,

@@ -1,4 +1,4 @@
-"""A project under test with its people and states, the operations that tests run on it, and proof that nothing moved."""
+"""A project under test, the operations that tests run on it, and proof that nothing changed."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -61,7 +61,8 @@ ARCHIVE_PROJECT = f"mutation ($id: ID!) {{ projectArchive(id: $id) {{ project {{
 COMMENT = f"""
 mutation ($input: CommentCreateInput!) {{
   commentCreate(input: $input) {{
-    comment {{ id body version editedAt mentions {{ name }} replyTo {{ id }} author {{ ... on User {{ name }} }} }} {ERRORS}
+    comment {{ id body version editedAt mentions {{ name }} replyTo {{ id }} author {{ ... on User {{ name }} }} }}
+    {ERRORS}
   }}
 }}
 """
@@ -117,7 +118,7 @@ class Board:
         return found
 
     async def facts(self, *types: str) -> list[tuple[str, dict[str, Any]]]:
-        """Type and values, private ones among them, of the organization's events about tasks, relations and comments."""
+        """Type and values, private ones too, of the organization's events about tasks, relations and comments."""
         found = await rows(
             "SELECT type, event.data, event_values.data AS apart FROM event "
             "LEFT JOIN event_values ON event_values.event_id = event.id "
@@ -175,10 +176,8 @@ _TABLES = (
 
 async def everything(org_id: UUID) -> dict[str, list[str]]:
     """Every row of the organization, by table."""
-    return {
-        table: [row["whole"] for row in await rows(f"SELECT t::text AS whole FROM {table} t WHERE org_id = $1 ORDER BY 1", org_id)]
-        for table in _TABLES
-    }  # fmt: skip
+    statement = "SELECT t::text AS whole FROM {} AS t WHERE org_id = $1 ORDER BY 1"
+    return {table: [row["whole"] for row in await rows(statement.format(table), org_id)] for table in _TABLES}
 
 
 @asynccontextmanager

@@ -109,9 +109,7 @@ async def test_a_task_starts_with_all_that_is_given(board: Board) -> None:
 async def test_explicit_nulls_are_the_defaults(board: Board) -> None:
     nulls = ("description", "stateId", "priority", "assigneeId", "dueDate", "estimate", "parentId", "labelIds")
 
-    payload = await board.client.done(
-        CREATE, input={"projectId": board.id, "title": "Bare", **dict.fromkeys(nulls)}
-    )
+    payload = await board.client.done(CREATE, input={"projectId": board.id, "title": "Bare", **dict.fromkeys(nulls)})
 
     assert payload["task"]["state"] == {"name": "Todo"}
     assert payload["task"]["priority"] == "NONE"

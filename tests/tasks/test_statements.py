@@ -1,0 +1,138 @@
+"""The statements of a query depend on its shape and never on how many rows it shows."""
+
+import pytest
+
+from domain.comments import service as comments
+from domain.tasks import relations
+from domain.tasks.models import RelationKind
+from tests.factories import execute, rows, statements
+from tests.tasks.board import TRANSFER, Board, id_of, make_board, make_label
+
+NESTED = """
+query ($id: ID!) {
+  project(id: $id) {
+    tasks(first: 100, filter: {parent: {isNull: true}}) {
+      totalCount
+      pageInfo { endCursor }
+      nodes {
+        title
+        state { name allowedNext { name } }
+        assignee { name }
+        creator { ... on User { name } }
+        labels { name }
+        relations { kind inverse task { title state { name } } }
+        comments(first: 3) {
+          totalCount nodes { body author { ... on User { name } } mentions { name } replyTo { body } }
+        }
+        commentCount
+        subtasks(first: 2) { totalCount nodes { number parent { title } } }
+        availableTransitions { name }
+        previousIdentifiers
+        project { key organization { slug } }
+        viewerPermissions
+      }
+    }
+  }
+}
+"""
+PLAIN = "query ($id: ID!) { tasks(organizationId: $id, first: 100) { nodes { identifier title rank project { id } } } }"
+
+
+async def make_one(board: Board) -> None:
+    """A task that has something of everything, in the second project."""
+    guest = board.tenant.guest
+    label_id = await make_label(board.tenant, "ui")
+    source = await make_board(board.tenant, name="Source")
+    task = await source.task("Task", assignee_id=guest.user_id)
+    other = await source.task("Other")
+    await source.task("Child", parent_id=task.id)
+    await execute(
+        "INSERT INTO task_label (id, org_id, task_id, label_id) VALUES (uuidv7(), $1, $2, $3)",
+        board.org_id, task.id, label_id.removeprefix("label_"),
+    )  # fmt: skip
+    async with board.tenant.member.acting() as actor:
+        await relations.create(actor, other.id, task.id, kind=RelationKind.BLOCKS)
+        first = await comments.create(actor, task.id, body=f"@({guest.id})")
+        await comments.create(actor, task.id, body="Re", reply_to_id=first.id)
+    await board.client.done(TRANSFER, id=id_of(task), projectId=board.id)
+
+
+async def multiply(board: Board, count: int) -> None:
+    """Copies of the task with all that hangs on it, until there are `count`."""
+    (have,) = await rows("SELECT count(*) AS n FROM task WHERE project_id = $1 AND parent_id IS NULL", board.project.id)
+    (model,) = await rows("SELECT id FROM task WHERE project_id = $1 AND number = 1", board.project.id)
+    await execute(
+        """
+        WITH copies AS (
+          SELECT n, uuidv7() AS id, uuidv7() AS child_id, uuidv7() AS first_id
+          FROM generate_series($2::int, $3::int - 1) AS n
+        ), task_rows AS (
+          INSERT INTO task (id, org_id, project_id, number, identifier, title, state_id, priority, assignee_id, rank,
+            parent_id, creator_kind, creator_id, version, created_at, updated_at)
+          SELECT CASE kind WHEN 0 THEN copies.id ELSE child_id END, org_id, project_id, n * 10 + 100 + kind,
+            'COPY-' || n * 10 + kind, 'Copy', state_id, 0, assignee_id, 'z' || n * 10 + kind + 10000,
+            CASE kind WHEN 1 THEN copies.id END, creator_kind, creator_id, 1, now(), now()
+          FROM task, copies, generate_series(0, 1) AS kind WHERE task.id = $1
+        ), labels AS (
+          INSERT INTO task_label (id, org_id, task_id, label_id)
+          SELECT uuidv7(), org_id, copies.id, label_id FROM task_label, copies WHERE task_id = $1
+        ), former AS (
+          INSERT INTO task_identifier (id, org_id, task_id, identifier)
+          SELECT uuidv7(), org_id, copies.id, 'OLD-' || n FROM task_identifier, copies WHERE task_id = $1
+        ), related AS (
+          INSERT INTO task_relation (id, org_id, kind, from_id, to_id, created_at, updated_at)
+          SELECT uuidv7(), org_id, kind, from_id, copies.id, now(), now() FROM task_relation, copies WHERE to_id = $1
+        ), said AS (
+          INSERT INTO comment (id, org_id, task_id, author_kind, author_id, body, reply_to_id, version, created_at,
+            updated_at)
+          SELECT CASE WHEN reply_to_id IS NULL THEN first_id ELSE uuidv7() END, org_id, copies.id, author_kind,
+            author_id, body, CASE WHEN reply_to_id IS NOT NULL THEN first_id END, 1, now(), now()
+          FROM comment, copies WHERE task_id = $1
+        )
+        INSERT INTO comment_mention (id, org_id, comment_id, user_id)
+        SELECT uuidv7(), comment_mention.org_id, first_id, user_id
+        FROM comment_mention JOIN comment ON comment.id = comment_id, copies WHERE task_id = $1
+        """,
+        model["id"], have["n"], count,
+    )  # fmt: skip
+
+
+async def test_a_nested_list_sends_as_many_statements_for_a_hundred_rows_as_for_one(board: Board) -> None:
+    await make_one(board)
+    client, sent_for = board.client, {}
+    await client.ok(NESTED, id=board.id)
+
+    for count in (1, 10, 100):
+        await multiply(board, count)
+        with statements() as sent:
+            data = await client.ok(NESTED, id=board.id)
+        found = data["project"]["tasks"]
+        sent_for[count] = len(sent)
+        assert len(found["nodes"]) == found["totalCount"] == count
+
+    first, last = found["nodes"][0], found["nodes"][-1]
+    assert last["subtasks"]["nodes"][0]["parent"] == {"title": last["title"]}
+    assert last | {name: first[name] for name in ("title", "previousIdentifiers", "subtasks")} == first
+    assert first["comments"]["totalCount"] == first["commentCount"] == 2
+    assert [len(first[name]) for name in ("labels", "relations", "availableTransitions")] == [1, 1, 4]
+    assert sent_for == dict.fromkeys((1, 10, 100), sent_for[1])
+    # Two find the caller; each field that reads rows or counts them sends one.
+    assert sent_for[1] == 25
+
+
+@pytest.mark.parametrize("count", [1, 100])
+async def test_a_flat_list_takes_the_caller_and_one_statement_a_table(board: Board, count: int) -> None:
+    for n in range(count):
+        await execute(
+            "INSERT INTO task (id, org_id, project_id, number, identifier, title, state_id, priority, rank, "
+            "creator_kind, version, created_at, updated_at) "
+            "VALUES (uuidv7(), $1, $2, $3, $4, 'T', $5, 0, $4, 'SYSTEM', 1, now(), now())",
+            board.org_id, board.project.id, n, f"a{n}", board.states["Todo"],
+        )  # fmt: skip
+
+    with statements() as sent:
+        data = await board.client.ok(PLAIN, id=board.tenant.id)
+
+    assert len(data["tasks"]["nodes"]) == count
+    assert len([text for text in sent if " FROM task" in text]) == 1
+    assert len([text for text in sent if " FROM project" in text]) == 1
