@@ -27,7 +27,9 @@ class ApiKey(Node):
     name: str = column("What it is for.")
     prefix: str = column("The first 12 characters of the secret, to tell keys apart.")
     organization: Organization = to_one(queries.by_ids, key="org_id", description="Where it counts.")
-    permissions: list[Permission] = column("What it was given.")
+    permissions: list[Permission] = column(
+        "What it was given. ORG_READ and PROJECT_READ come with every key, named here or not."
+    )
     created_at: datetime = column("When it was made.")
     last_used_at: datetime | None = column("The last use, to the minute.")
     expires_at: datetime | None = column("When it ends; null for never.")
@@ -39,7 +41,10 @@ class ApiKeyCreateInput:
 
     organization_id: strawberry.ID = required("Where it counts.")
     name: str = required("1 to 100 characters.")
-    permissions: list[Permission] = required("At least one, and only such as the viewer has.")
+    permissions: list[Permission] = required(
+        "At least one, and only such as the viewer has. The key carries ORG_READ and PROJECT_READ besides, "
+        "because what lies around the rows must be nameable."
+    )
     expires_at: datetime | None = optional("When it ends, in the future; null or absent for never.")
 
 

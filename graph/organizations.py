@@ -83,6 +83,7 @@ class Organization(Node):
     api_keys: list[Annotated["ApiKey", strawberry.lazy("graph.api_keys")]] | None = to_many(
         queries.api_keys_of_organizations,
         permission=Permission.API_KEYS_MANAGE,
+        org="id",
         description="Those that are not revoked, A to Z, at most 100. Needs API_KEYS_MANAGE.",
     )
 

@@ -1,5 +1,7 @@
 """Throttle: counts tries within a window, shared by all processes. Redis keeps the counts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -24,12 +26,12 @@ class Limit:
     window_s: int
 
 
-# One try less, never below none; a key whose window has ended stays away.
-_FORGIVE = """
-local tries = tonumber(redis.call('GET', KEYS[1]) or '0')
-if tries > 0 then redis.call('DECR', KEYS[1]) end
-return tries
-"""
+@contextmanager
+def _asking() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as failure:
+        raise Unavailable("Tries cannot be counted right now. Try again soon.") from failure
 
 
 class Throttle:
@@ -42,30 +44,26 @@ class Throttle:
         )
         self._redis = Redis(connection_pool=pool)
         self._count = self._redis.register_script(_COUNT)
-        self._forgive = self._redis.register_script(_FORGIVE)
 
     async def hit(self, key: str, limit: Limit) -> None:
         """Count one try. Raises RateLimited once there are more than the limit; Unavailable without Redis."""
-        try:
+        with _asking():
             tries, left_s = await self._count(keys=[f"throttle:{key}"], args=[limit.window_s])
-        except RedisError as failure:
-            raise Unavailable("Tries cannot be counted right now. Try again soon.") from failure
         if tries > limit.tries:
             raise RateLimited(max(1, left_s))
 
-    async def forgive(self, key: str) -> None:
-        """Take one try back that turned out to be right. Raises Unavailable without Redis."""
-        try:
-            await self._forgive(keys=[f"throttle:{key}"])
-        except RedisError as failure:
-            raise Unavailable("Tries cannot be counted right now. Try again soon.") from failure
+    async def check(self, key: str, limit: Limit) -> None:
+        """Count nothing. Raises RateLimited once the tries have reached the limit; Unavailable without Redis."""
+        with _asking():
+            if int(await self._redis.get(f"throttle:{key}") or 0) < limit.tries:
+                return
+            left_s = await self._redis.ttl(f"throttle:{key}")
+        raise RateLimited(max(1, left_s))
 
     async def clear(self, key: str) -> None:
         """Forget the key's tries. Raises Unavailable without Redis."""
-        try:
+        with _asking():
             await self._redis.delete(f"throttle:{key}")
-        except RedisError as failure:
-            raise Unavailable("Tries cannot be counted right now. Try again soon.") from failure
 
     async def answers(self) -> bool:
         """Whether Redis answers."""

@@ -3,6 +3,7 @@
 None of this belongs to an organization, so none of it is in an organization's log.
 """
 
+import functools
 import hashlib
 import math
 import re
@@ -21,6 +22,7 @@ from domain.base.database import Door, system, tx
 from domain.base.errors import Faults, Taken, WrongCredentials
 from domain.identity import passwords, queries, sessions
 from domain.identity.models import Preferences, User
+from domain.identity.networks import network_of
 from domain.identity.queries import PreferencesRow, UserRow
 from domain.identity.sessions import Started
 
@@ -28,6 +30,11 @@ SIGN_UPS = Limit(tries=20, window_s=3600)
 WRONG_SIGN_INS = Limit(tries=10, window_s=15 * 60)
 SETTINGS_BYTES = 16 * 1024
 SETTINGS_DEPTH = 20
+# 64 characters before the @ and 255 after it. Source: RFC 5321, sections 4.5.3.1.1 and 4.5.3.1.2.
+_ADDRESS_LENGTH = 320
+
+# Without the cache each call walks the files of the database on the disk.
+_time_zones = functools.cache(zoneinfo.available_timezones)
 
 # The shape of a language tag; whether its parts are registered is not looked at. Source: RFC 5646, section 2.1.
 _LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,4}")
@@ -40,8 +47,8 @@ async def sign_up(
 ) -> Started:
     """Make an account and its first session.
 
-    Raises UserErrors; Taken (email); RateLimited after 20 an hour from one network address, counted once the input is
-    well formed; Unavailable.
+    Raises UserErrors; Taken (email); RateLimited after 20 an hour from one network, counted once the input is well
+    formed; Unavailable.
     """
     faults = Faults()
     address = _address(email)
@@ -50,7 +57,7 @@ async def sign_up(
     faults.text(password, "password", least=passwords.MIN_LENGTH, most=passwords.MAX_LENGTH)
     _check_name(faults, name)
     faults.check()
-    await throttle.hit(f"sign-up:{client_address}", SIGN_UPS)
+    await throttle.hit(f"sign-up:{network_of(client_address)}", SIGN_UPS)
     digest = await passwords.hashed(password)
     user_id, at = new_id(), now()
     try:
@@ -83,30 +90,33 @@ async def sign_in(
 ) -> Started:
     """Begin a session. An unknown address and a wrong password give the same answer in the same time.
 
-    A try is counted before it is verified, so that tries at the same moment cannot pass together. A right password
-    forgets the tries of its account, and takes back its own from the network address: the wrong ones stay there, else
-    somebody with an account of their own could go on guessing others'.
+    For its account a try is counted before it is verified, so that guesses at the same moment cannot pass together; a
+    right password forgets them. For its network only a wrong one is counted, once it is known to be wrong: many people
+    may share a network, and none of them can wipe out its count with an account of their own.
 
-    Raises WrongCredentials; RateLimited after 10 wrong tries within 15 minutes for the address or from one network
-    address, also with the right password; Unavailable.
+    Raises WrongCredentials; RateLimited after 10 wrong tries within 15 minutes for the address or from one network,
+    also with the right password; Unavailable.
     """
     address = _address(email) or email.strip().lower()
-    # The network address goes first: one that is refused cannot lock anybody else's account as well.
-    network_key = f"sign-in:network:{client_address}"
+    network_key = f"sign-in:network:{network_of(client_address)}"
     account_key = f"sign-in:account:{hashlib.sha256(address.encode()).hexdigest()}"
-    await throttle.hit(network_key, WRONG_SIGN_INS)
-    await throttle.hit(account_key, WRONG_SIGN_INS)
-    async with system(Door.SIGN_IN) as connection:
-        found = await connection.fetchrow(
-            "SELECT users.id, credential.password_digest FROM users JOIN credential ON credential.user_id = users.id "
-            "WHERE users.email = $1",
-            address,
-        )
-    stored = found["password_digest"] if found else None
-    if not await passwords.matches(password, stored) or found is None:
-        raise WrongCredentials("Address and password do not belong together.")
-    await throttle.clear(account_key)
-    await throttle.forgive(network_key)
+    # From the check to the count in one seat: past the limit of a network go at most the verifications in flight, two
+    # in each process, and of those only a right one is told, because counting the others refuses them.
+    async with passwords.seats:
+        # The network goes first: one that is refused cannot lock anybody else's account as well.
+        await throttle.check(network_key, WRONG_SIGN_INS)
+        await throttle.hit(account_key, WRONG_SIGN_INS)
+        async with system(Door.SIGN_IN) as connection:
+            found = await connection.fetchrow(
+                "SELECT users.id, credential.password_digest FROM users "
+                "JOIN credential ON credential.user_id = users.id WHERE users.email = $1",
+                address,
+            )
+        stored = found["password_digest"] if found else None
+        if not await passwords.matches(password, stored) or found is None:
+            await throttle.hit(network_key, WRONG_SIGN_INS)
+            raise WrongCredentials("Address and password do not belong together.")
+        await throttle.clear(account_key)
     renewed = await passwords.hashed(password) if passwords.is_outdated(found["password_digest"]) else None
     async with system(Door.SIGN_IN) as connection:
         if renewed is not None:
@@ -148,7 +158,7 @@ async def preferences_update(actor: Actor, **values: Any) -> PreferencesRow:
     faults.required(values, *(name for name in values if name != "settings"))
     if (locale := values.get("locale")) is not None and not _LOCALE.fullmatch(locale):
         faults.add("Must be a language tag like en or de-CH.", "locale")
-    if (zone := values.get("time_zone")) is not None and zone not in zoneinfo.available_timezones():
+    if (zone := values.get("time_zone")) is not None and zone not in _time_zones():
         faults.add("Must be a time zone of the IANA database, like Europe/Zurich.", "time_zone")
     if "settings" in values:
         settings = {} if values["settings"] is None else values["settings"]
@@ -166,6 +176,9 @@ async def preferences_update(actor: Actor, **values: Any) -> PreferencesRow:
 
 def _address(text: str) -> str | None:
     """The address as it is stored and compared, or None when it is not one."""
+    if len(text) > _ADDRESS_LENGTH:
+        # Before anything looks at it: to normalize it would take time that grows with the square of its length.
+        return None
     try:
         # .test is what the demo accounts use; nothing is looked up in the DNS.
         found = validate_email(text.strip(), check_deliverability=False, test_environment=True)

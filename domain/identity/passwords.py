@@ -1,6 +1,7 @@
 """Passwords: argon2id with the second set of parameters that OWASP names (19 MiB, two passes, one lane).
 
-A verification takes about 31 ms of a core and 19 MiB, so it runs in a thread and only a few run at a time.
+A verification takes about 31 ms of a core and 19 MiB, so it runs in a thread and only a few run at a time: each needs
+one of the `seats`.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ MAX_LENGTH = 200
 # Source: OWASP Password Storage Cheat Sheet, section Argon2id.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 # More at once would starve the event loop of the two cores that a small machine has.
-_seats = asyncio.Semaphore(2)
+seats = asyncio.Semaphore(2)
 # Checked when the address is unknown, so that it takes as long as a wrong password.
 _nobody = _hasher.hash(secrets.token_urlsafe())
 
@@ -27,15 +28,23 @@ def _prepared(password: str) -> str:
 
 
 async def hashed(password: str) -> str:
-    """What is stored in place of the password: parameters, salt and digest in one string."""
-    async with _seats:
+    """What is stored in place of the password: parameters, salt and digest in one string.
+
+    The password has at most MAX_LENGTH characters, which the caller has seen to. Takes a seat.
+    """
+    async with seats:
         return await asyncio.to_thread(_hasher.hash, _prepared(password))
 
 
 async def matches(password: str, stored: str | None) -> bool:
-    """Whether the password is the stored one. Without a stored one: False, after the same time."""
-    async with _seats:
-        return await asyncio.to_thread(_verify, _prepared(password), stored or _nobody) and stored is not None
+    """Whether the password is the stored one. Without a stored one: False, after the same time.
+
+    The caller holds one of the seats: what counts the tries has to happen in it as well.
+    """
+    if len(password) > MAX_LENGTH:
+        # Nobody has it, and to normalize it would take time that grows with the square of its length.
+        password, stored = "", None
+    return await asyncio.to_thread(_verify, _prepared(password), stored or _nobody) and stored is not None
 
 
 def is_outdated(stored: str) -> bool:

@@ -79,7 +79,9 @@ def own_sessions(actor: Actor) -> Sql:
     return sql("session.user_id = {}::uuid AND session.expires_at > {}", person, now())
 
 
-USERS = Table("users", UserRow, {"email": _email, "email_verified": "(users.email_verified_at IS NOT NULL)"}, called="user")
+USERS = Table(
+    "users", UserRow, {"email": _email, "email_verified": "(users.email_verified_at IS NOT NULL)"}, called="user"
+)
 PREFERENCES = Table("preferences", PreferencesRow, {"id": "preferences.user_id"})
 SESSIONS = Table("session", SessionRow)
 

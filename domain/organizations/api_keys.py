@@ -8,7 +8,7 @@ from uuid import UUID
 from domain.base.actor import Actor, Standing
 from domain.base.clock import new_id, now
 from domain.base.database import Door, fetch, fetch_value, system, tx
-from domain.base.errors import Faults, LimitReached, NotFound
+from domain.base.errors import Faults, LimitReached
 from domain.base.permissions import GRANTS, Permission, Role, in_order
 from domain.base.sql import Row, Sql, sql
 from domain.events.log import emit
@@ -18,6 +18,9 @@ from domain.organizations.events import ApiKeyCreated, ApiKeyRevoked
 from domain.organizations.models import ApiKey
 from domain.organizations.queries import ApiKeyRow
 
+# What every key carries besides what was asked for: the things that lie around any row must be nameable, because
+# fields like Task.project and Project.organization are never null.
+STRUCTURE = frozenset({Permission.ORG_READ, Permission.PROJECT_READ})
 PREFIX = "pwk_"
 MOST_KEYS = 100
 TOUCH_AFTER = timedelta(minutes=1)
@@ -36,7 +39,7 @@ class Made:
 async def create(
     actor: Actor, org_id: UUID, *, name: str, permissions: Sequence[Permission], expires_at: datetime | None = None
 ) -> Made:
-    """Make a key with some of the caller's permissions.
+    """Make a key with some of the caller's permissions, and STRUCTURE with them.
 
     Raises Unauthenticated for a key; NotFound; Forbidden (API_KEYS_MANAGE); UserErrors; LimitReached at 100 keys that
     are not revoked.
@@ -56,12 +59,7 @@ async def create(
     key_id, secret, granted = new_id(), tokens.new(PREFIX), in_order(asked)
     async with tx():
         # Under the lock keys are counted one after the other, and their maker cannot be removed meanwhile.
-        await queries.by_ids.get_for_update(actor, org_id, Permission.API_KEYS_MANAGE)
-        present = sql(
-            "SELECT true FROM membership WHERE org_id = {} AND user_id = {} AND ended_at IS NULL", org_id, user_id
-        )
-        if not await fetch_value(present):
-            raise NotFound("organization")
+        await queries.lock(actor, org_id, Permission.API_KEYS_MANAGE)
         used = await fetch_value(sql("SELECT count(*) FROM api_key WHERE org_id = {} AND revoked_at IS NULL", org_id))
         if used >= MOST_KEYS:
             raise LimitReached("api_keys", MOST_KEYS, used)
@@ -83,13 +81,14 @@ async def create(
 async def revoke(actor: Actor, key_id: UUID) -> None:
     """End a key for good: one's own, or any with API_KEYS_MANAGE.
 
-    Raises Unauthenticated for a key; NotFound, also for one that is revoked already; Forbidden (API_KEYS_MANAGE).
+    Raises Unauthenticated for a key; NotFound, also for one that is revoked already and for another's without
+    API_KEYS_MANAGE; Forbidden (API_KEYS_MANAGE) when that was lost just now.
     """
     user_id = actor.require_person()
     async with tx():
         key = await queries.api_keys_by_ids.get(actor, key_id)
-        if key.user_id != user_id:
-            actor.require(Permission.API_KEYS_MANAGE, org_id=key.org_id)
+        needed = Permission.ORG_READ if key.user_id == user_id else Permission.API_KEYS_MANAGE
+        await queries.lock(actor, key.org_id, needed)
         await _revoke(actor, key.org_id, sql("id = {}", key.id))
 
 
@@ -132,5 +131,5 @@ async def authenticate(token: str) -> Actor | None:
     if row is None:
         return None
     role = Role(row["role"])
-    shared = GRANTS[role] & frozenset(row["permissions"])
+    shared = GRANTS[role] & (STRUCTURE | frozenset(row["permissions"]))
     return Actor.of_api_key(row["id"], row["user_id"], {row["org_id"]: Standing(role, shared)})

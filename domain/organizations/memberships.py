@@ -114,7 +114,7 @@ async def leave(actor: Actor, org_id: UUID) -> None:
     """End the caller's own membership, as `delete` does. Raises Unauthenticated; NotFound; Conflict."""
     user_id = actor.require_person()
     async with tx():
-        await queries.by_ids.get_for_update(actor, org_id, Permission.ORG_READ)
+        await queries.lock(actor, org_id, Permission.ORG_READ)
         membership_id = await fetch_value(
             sql("SELECT id FROM membership WHERE org_id = {} AND user_id = {} AND ended_at IS NULL", org_id, user_id)
         )
@@ -126,7 +126,7 @@ async def leave(actor: Actor, org_id: UUID) -> None:
 async def _locked(actor: Actor, membership_id: UUID, permission: Permission) -> MembershipRow:
     """The membership as it stands once its organization is locked."""
     org_id = (await queries.memberships_by_ids.get(actor, membership_id)).org_id
-    await queries.by_ids.get_for_update(actor, org_id, permission)
+    await queries.lock(actor, org_id, permission)
     return await queries.memberships_by_ids.get(actor, membership_id)
 
 

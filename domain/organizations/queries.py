@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from domain.base.actor import Actor
-from domain.base.database import fetch
-from domain.base.errors import BadInput
+from domain.base.actor import Actor, ActorKind
+from domain.base.database import fetch, fetch_value
+from domain.base.errors import BadInput, Forbidden, NotFound
 from domain.base.paging import Key, KeyKind, Order, PageRequest, request
-from domain.base.permissions import Permission, Role
+from domain.base.permissions import GRANTS, Permission, Role
 from domain.base.reads import Columns, Many, One, Pages, Table
-from domain.base.sql import Row, Sql, all_of, any_of, sql
+from domain.base.sql import Row, Sql, all_of, any_of, like_escaped, sql
 
 # What a word of a name or an address begins after.
 _BEFORE_A_WORD = (" ", "-", ".", "@", "+", "_", "'", "(")
@@ -107,6 +107,27 @@ api_keys_of_organizations = Many(API_KEYS, visible_api_keys, key="api_key.org_id
 api_keys_of_users = Many(API_KEYS, visible_api_keys, key="api_key.user_id", order=KEYS_BY_NAME)
 
 
+async def lock(actor: Actor, org_id: UUID, permission: Permission) -> OrganizationRow:
+    """The organization, locked to the end of the transaction and authorized by the caller's membership of this moment.
+
+    An actor's standing is as old as its operation. Every change of a membership takes this lock too, so whoever was
+    removed or demoted meanwhile is found out here; with an API key it is the key's maker who counts.
+    Raises NotFound, also for a stranger's; Forbidden (`permission`).
+    """
+    organization = await by_ids.get_for_update(actor, org_id, permission)
+    if actor.ref.kind is ActorKind.SYSTEM:
+        return organization
+    present = sql(
+        "SELECT role FROM membership WHERE org_id = {} AND user_id = {} AND ended_at IS NULL", org_id, actor.user_id
+    )
+    role = await fetch_value(present)
+    if role is None:
+        raise NotFound(ORGANIZATIONS.noun)
+    if permission not in GRANTS[Role(role)]:
+        raise Forbidden(permission)
+    return organization
+
+
 async def by_slugs(actor: Actor, slugs: Sequence[str], columns: Columns) -> dict[str, OrganizationRow]:
     """Slug -> row; a slug without a visible organization is left out."""
     statement = sql(
@@ -146,10 +167,5 @@ def members_asked(
 
 
 def _word_patterns(sought: str) -> list[str]:
-    start = _escaped(sought) + "%"
-    return [start, *(f"%{_escaped(separator)}{start}" for separator in _BEFORE_A_WORD)]
-
-
-def _escaped(text: str) -> str:
-    r"""The text as a LIKE pattern takes it literally; \ is what escapes."""
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    start = like_escaped(sought) + "%"
+    return [start, *(f"%{like_escaped(separator)}{start}" for separator in _BEFORE_A_WORD)]

@@ -58,7 +58,7 @@ async def update(actor: Actor, org_id: UUID, *, if_version: int | None = None, *
     Raises NotFound; Forbidden (ORG_UPDATE); UserErrors; StaleVersion; Taken (slug).
     """
     async with tx():
-        organization = await queries.by_ids.get_for_update(actor, org_id, Permission.ORG_UPDATE)
+        organization = await queries.lock(actor, org_id, Permission.ORG_UPDATE)
         _check(values)
         check_version(organization, if_version)
         if differing := changes(organization, values):

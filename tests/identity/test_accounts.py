@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections import Counter
 from typing import Any
 from uuid import UUID
@@ -31,13 +32,20 @@ mutation ($input: SignInInput!) {
 }
 """
 VIEWER = "{ viewer { email } }"
+ENDLESS = "a" + "\u0301\u0316" * 50_000
 
 pytestmark = pytest.mark.usefixtures("adapters")
 
 
 def somewhere() -> GraphQL:
-    """A signed-out client at a network address of its own."""
-    return GraphQL(address=f"2001:db8::{secrets.token_hex(2)}:{secrets.token_hex(2)}")
+    """A signed-out client in a network of its own."""
+    return GraphQL(address=f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}::1")
+
+
+def neighbours(count: int) -> list[GraphQL]:
+    """Signed-out clients at addresses of their own in one network."""
+    network = somewhere().address.removesuffix("1")
+    return [GraphQL(address=f"{network}{n:x}:{secrets.token_hex(2)}") for n in range(count)]
 
 
 def some_address() -> str:
@@ -193,6 +201,36 @@ async def test_the_twenty_first_sign_up_of_an_hour_from_one_address_is_refused()
     await somewhere().done(SIGN_UP, input=late)
 
 
+async def test_sign_ups_are_counted_for_the_whole_network_of_an_address() -> None:
+    *clients, last = neighbours(21)
+    for client in clients:
+        await client.done(SIGN_UP, input=sign_up_input())
+
+    assert (await last.run(SIGN_UP, input=sign_up_input())).codes == ["RATE_LIMITED"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"password": ENDLESS},
+        {"email": f"{ENDLESS}@example.test"},
+        {"email": f"ada@{ENDLESS}.test"},
+        {"email": "a" * 1_000_000 + "@example.test"},
+    ],
+    ids=["password", "local part", "domain", "letters"],
+)
+async def test_what_is_far_too_long_is_refused_before_it_takes_time(values: dict[str, str]) -> None:
+    """Normalizing ENDLESS takes seconds, in which nobody else is served."""
+    started = time.perf_counter()
+    errors = await somewhere().refused(SIGN_UP, input=sign_up_input(**values))
+    outcome = await try_sign_in(somewhere(), values.get("email", some_address()), values.get("password", PASSWORD))
+    took_s = time.perf_counter() - started
+
+    assert [(error["code"], error["path"]) for error in errors] == [("INVALID", ["input", *values])]
+    assert outcome == "WRONG_CREDENTIALS"
+    assert took_s < 1
+
+
 async def test_signing_in_gives_a_new_session() -> None:
     email = await make_account()
 
@@ -238,6 +276,16 @@ async def test_the_eleventh_wrong_try_from_a_network_address_is_refused_whatever
     assert await try_sign_in(somewhere(), email, PASSWORD) == "SIGNED_IN"
 
 
+async def test_wrong_tries_are_counted_for_the_whole_network_of_an_address() -> None:
+    email, clients = await make_account(), neighbours(12)
+
+    tries = [await try_sign_in(client, some_address(), "not the one") for client in clients[:11]]
+
+    assert tries == ["WRONG_CREDENTIALS"] * 10 + ["RATE_LIMITED"]
+    assert await try_sign_in(clients[11], email, PASSWORD) == "RATE_LIMITED"
+    assert await try_sign_in(somewhere(), email, PASSWORD) == "SIGNED_IN"
+
+
 async def test_a_refused_network_address_does_not_lock_an_account() -> None:
     client, email = somewhere(), await make_account()
     for _ in range(10):
@@ -249,10 +297,12 @@ async def test_a_refused_network_address_does_not_lock_an_account() -> None:
     assert await try_sign_in(somewhere(), email, PASSWORD) == "SIGNED_IN"
 
 
-async def test_aliases_gain_no_tries() -> None:
-    email = await make_account()
+@pytest.mark.parametrize("accounts_tried", [1, 12], ids=["of one account", "of many"])
+async def test_aliases_gain_no_tries(accounts_tried: int) -> None:
+    emails = [await make_account(), *(some_address() for _ in range(accounts_tried - 1))]
     fields = [
-        f'try{n}: signIn(input: {{email: "{email}", password: "guess number {n}"}}) {{ errors {{ code }} }}'
+        f'try{n}: signIn(input: {{email: "{emails[n % accounts_tried]}", password: "guess number {n}"}}) '
+        "{ errors { code } }"
         for n in range(12)
     ]
 
@@ -265,12 +315,30 @@ async def test_aliases_gain_no_tries() -> None:
     assert all(0 < error["extensions"]["retryAfter"] <= 900 for error in answer.errors)
 
 
-async def test_tries_at_the_same_moment_are_counted_one_by_one() -> None:
+async def test_tries_of_an_account_at_the_same_moment_are_counted_one_by_one() -> None:
     email = await make_account()
 
     tries = await asyncio.gather(*(try_sign_in(somewhere(), email, f"guess number {n}") for n in range(15)))
 
     assert Counter(tries) == {"WRONG_CREDENTIALS": 10, "RATE_LIMITED": 5}
+
+
+async def test_tries_from_a_network_at_the_same_moment_are_counted_one_by_one() -> None:
+    client, email = somewhere(), await make_account()
+
+    tries = await asyncio.gather(*(try_sign_in(client, some_address(), "not the one") for _ in range(15)))
+
+    assert Counter(tries) == {"WRONG_CREDENTIALS": 10, "RATE_LIMITED": 5}
+    assert await try_sign_in(client, email, PASSWORD) == "RATE_LIMITED"
+
+
+@pytest.mark.parametrize("people", [1, 25], ids=["of one person", "of many"])
+async def test_right_passwords_at_the_same_moment_are_all_right(people: int) -> None:
+    client, emails = somewhere(), await asyncio.gather(*(make_account() for _ in range(people)))
+
+    tries = await asyncio.gather(*(try_sign_in(client, emails[n % people], PASSWORD) for n in range(25)))
+
+    assert tries == ["SIGNED_IN"] * 25
 
 
 async def test_right_passwords_are_not_counted() -> None:

@@ -41,18 +41,32 @@ async def test_a_password_matches_however_the_keyboard_composes_it() -> None:
     assert await passwords.matches("cafe\u0301 cre\u0300me", stored)
 
 
+async def took_s(password: str, stored: str | None) -> float:
+    """What a refusal takes, the middle one of five."""
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        assert not await passwords.matches(password, stored)
+        times.append(time.perf_counter() - started)
+    return median(times)
+
+
 async def test_a_missing_password_takes_as_long_as_a_wrong_one() -> None:
     stored = await passwords.hashed("correct horse")
 
-    async def took_s(stored: str | None) -> float:
-        started = time.perf_counter()
-        await passwords.matches("a wrong one", stored)
-        return time.perf_counter() - started
+    assert 0.5 < await took_s("a wrong one", None) / await took_s("a wrong one", stored) < 2
 
-    wrong = median([await took_s(stored) for _ in range(5)])
-    missing = median([await took_s(None) for _ in range(5)])
 
-    assert 0.5 < missing / wrong < 2
+async def test_a_password_that_nobody_can_have_takes_as_long_as_a_wrong_one() -> None:
+    """Normalizing this one would take seconds."""
+    stored, endless = await passwords.hashed("correct horse"), "a" + "\u0301\u0316" * 50_000
+
+    assert 0.5 < await took_s(endless, stored) / await took_s("a wrong one", stored) < 2
+
+
+async def test_a_password_that_is_too_long_is_wrong_whatever_is_stored() -> None:
+    for stored in (await passwords.hashed(""), await passwords.hashed("a" * 201)):
+        assert not await passwords.matches("a" * 201, stored)
 
 
 async def test_a_digest_of_other_parameters_is_outdated() -> None:

@@ -1,6 +1,7 @@
 """What a person says about themselves, and what they chose."""
 
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -101,6 +102,16 @@ async def test_preferences_change_only_in_what_is_given() -> None:
     expected = DEFAULTS | {"locale": "de-CH", "timeZone": "Europe/Zurich", "emailOnMention": False}
     assert changed["viewer"]["preferences"] == expected | {"settings": settings}
     assert cleared["viewer"]["preferences"] == expected
+
+
+async def test_the_time_zones_are_read_from_the_disk_once() -> None:
+    ada = await make_person()
+    await ada.client.done(PREFERENCES, input={"timeZone": "Europe/Zurich"})
+
+    with patch("zoneinfo.available_timezones", side_effect=AssertionError):
+        changed = await ada.client.done(PREFERENCES, input={"timeZone": "Asia/Tokyo"})
+
+    assert changed["viewer"]["preferences"]["timeZone"] == "Asia/Tokyo"
 
 
 @pytest.mark.parametrize("value", [[], "text", 7, 1.5, True, {"a": nested(19)}, "x" * (16 * 1024 - 2), nested(20)])

@@ -17,7 +17,7 @@ from domain.identity import tokens
 from domain.organizations import api_keys
 from graph.base.ids import global_id
 from tests.client import GraphQL
-from tests.factories import Person, Tenant, events, execute, make_member, rows
+from tests.factories import Person, Tenant, events, execute, make_member, make_project, make_task, rows
 
 CREATE = """
 mutation ($input: ApiKeyCreateInput!) {
@@ -157,7 +157,8 @@ async def test_a_key_acts_in_its_organization_alone(acme: Tenant, globex: Tenant
         acme.admin.user_id,
     )
     await make_key(acme, name="Another")
-    made = await make_key(acme, Permission.ORG_READ, Permission.TASK_READ, Permission.MEMBERS_READ)
+    made = await make_key(acme, Permission.TASK_READ, Permission.MEMBERS_READ)
+    permissions = ["ORG_READ", "MEMBERS_READ", "PROJECT_READ", "TASK_READ"]
 
     data = await GraphQL(made.secret).ok(WHO)
 
@@ -167,15 +168,39 @@ async def test_a_key_acts_in_its_organization_alone(acme: Tenant, globex: Tenant
         "apiKey": {"id": global_id("api_key", made.key.id), "name": "CI"},
         "sessions": [],
         "apiKeys": [{"name": "CI"}],
-        "organizations": {
-            "nodes": [
-                {"id": acme.id, "viewerRole": "ADMIN", "viewerPermissions": ["ORG_READ", "MEMBERS_READ", "TASK_READ"]}
-            ]
-        },
+        "organizations": {"nodes": [{"id": acme.id, "viewerRole": "ADMIN", "viewerPermissions": permissions}]},
     }
     assert await GraphQL(made.secret).ok(KEYS.replace("apiKeys { id name }", ""), id=globex.id) == {
         "organization": None
     }
+
+
+async def test_a_key_of_one_permission_names_what_lies_around_the_rows(acme: Tenant) -> None:
+    made = await make_key(acme, Permission.TASK_READ)
+    task = await make_task(acme.member, await make_project(acme.member, acme))
+    document = """
+    query ($id: ID!, $organization: ID!) {
+      task(id: $id) { title state { name } project { name organization { name } } organization { name } }
+      organization(id: $organization) { viewerPermissions projects { nodes { name } } members { totalCount } }
+    }
+    """
+
+    data = await GraphQL(made.secret).ok(document, id=global_id("task", task.id), organization=acme.id)
+
+    assert data == {
+        "task": {
+            "title": "Write the page",
+            "state": {"name": "Todo"},
+            "project": {"name": "Website", "organization": {"name": "Acme"}},
+            "organization": {"name": "Acme"},
+        },
+        "organization": {
+            "viewerPermissions": ["ORG_READ", "PROJECT_READ", "TASK_READ"],
+            "projects": {"nodes": [{"name": "Website"}]},
+            "members": {"totalCount": 0},
+        },
+    }
+    assert made.key.permissions == ["TASK_READ"]
 
 
 async def test_a_person_has_no_api_key(acme: Tenant) -> None:
