@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CommandError as fault:
         _complain(str(fault))
         return fault.status
-    except EmbeddedError as fault:
+    except (EmbeddedError, database.Unreachable) as fault:
         _complain(str(fault))
         return 1
 
@@ -136,6 +136,9 @@ def _serve(options: argparse.Namespace) -> int:
         async with embedded.servers(settings) as live:
             if live.embedded:
                 await migrate.migrate(live)
+            # Uvicorn would show what is wrong with the database as a traceback.
+            async with _connected(live):
+                pass
             lines = (_ready_line(options.host, listener),)
             if options.workers == 1:
                 await _serve_here(live, listener, lines)

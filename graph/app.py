@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-import asyncpg
 import orjson
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
 from starlette.applications import Starlette
@@ -26,7 +25,7 @@ from strawberry.types.unset import UnsetType
 
 from domain.adapters.wiring import Adapters
 from domain.base import database, migrate
-from domain.base.errors import Unauthenticated
+from domain.base.errors import RequestError, Unauthenticated
 from domain.base.settings import Settings
 from graph.base.auth import actor_of, credentials_of
 from graph.base.context import Context
@@ -132,7 +131,7 @@ def create_app(settings: Settings) -> Starlette:
             async with asyncio.timeout(READY_WITHIN_S):
                 found["migrations"] = await migrate.current()
             found["database"] = True
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+        except (RequestError, TimeoutError):
             found["database"] = False
         return JSONResponse(found, status_code=200 if all(found.values()) else 503)
 

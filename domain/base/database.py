@@ -3,12 +3,16 @@
 Two roles: the application's, which owns nothing and sees only the rows of the caller's organizations, and the
 system's, which sees all and is reached through the doors of `Door` alone. The tenant set is written at every acquire
 of a connection, so what an earlier user left on it never counts, and an operation that set none is refused.
+
+No wait is without end: for a connection, a lock, a statement, the way back. What goes wrong with the server becomes
+Unavailable or Timeout in one place, `_connection`; a statement that is wrong in itself stays what it is.
 """
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from enum import Enum
 from typing import Any, TypeVar, cast
@@ -16,13 +20,14 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
 import asyncpg
+import structlog
 from asyncpg.pool import Pool, PoolConnectionProxy
 from tortoise import Tortoise
 from tortoise.backends.asyncpg.client import AsyncpgDBClient, TransactionWrapper
 from tortoise.connection import get_connection, get_connections
-from tortoise.exceptions import IntegrityError
+from tortoise.exceptions import BaseORMException, IntegrityError
 
-from domain.base.errors import UserError
+from domain.base.errors import RequestError, Timeout, Unavailable, UserError
 from domain.base.settings import Settings
 from domain.base.sql import Row, Sql
 
@@ -41,10 +46,40 @@ MODELS = (
 
 # A statement that runs longer than this is a fault of ours; the transport's own deadline comes first.
 STATEMENT_TIMEOUT_MS = 30_000
+# Less than the wait for a connection: when one tenant's changes all wait for a lock, their connections come free before
+# the others have given up waiting for one.
+LOCK_TIMEOUT_MS = 3_000
+ACQUIRE_TIMEOUT_S = 5.0
+# The server keeps to its own time-out; this one is for a server that no longer answers at all.
+COMMAND_TIMEOUT_S = STATEMENT_TIMEOUT_MS / 1000 + 5
+# How long a connection may take to stop what was cut off and to roll back. It is closed then, which does the same.
+GIVE_BACK_TIMEOUT_S = 1.0
+# For the first connection of a process, to a server that may be far away.
+CONNECT_TIMEOUT_S = 10.0
+
+# The server is going, is coming or has no room, or had to choose whom to let go on: the same may work the next time.
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+)
+_TOO_LONG = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError)
+# These say that the server is away only where there is no connection: of an open one they tell a mistake of ours.
+_WITHOUT_CONNECTION = (OSError, asyncpg.InterfaceError)
+
+log = structlog.get_logger("database")
 
 
 class NoTenant(RuntimeError):
     """A statement was about to run for nobody in particular."""
+
+
+class Unreachable(Exception):
+    """The database cannot be had at all. The message is one line for the person at the prompt, without a password."""
 
 
 class Door(Enum):
@@ -89,6 +124,18 @@ async def _set_tenant(connection: Any) -> None:
 async def tenant_changed() -> None:
     """Bring the open transaction up to the tenant set after the caller joined an organization."""
     await _set_tenant(require_transaction().connection)
+
+
+async def _admit(connection: Any) -> None:
+    """Set the tenant of a connection that was just acquired."""
+    try:
+        await _set_tenant(connection)
+    except NoTenant:
+        raise
+    except BaseException:
+        # asyncpg would take leave of the server, and wait without end for one that has stopped to answer.
+        connection.terminate()
+        raise
 
 
 async def _keep(connection: Any) -> None:
@@ -136,34 +183,68 @@ def tortoise_config(settings: Settings, **credentials: Any) -> dict[str, Any]:
     }
 
 
+def pool_sizes(settings: Settings) -> tuple[int, int]:
+    """How many connections of a process are the application's, and how many the system's."""
+    # Each operation finds its caller through the system's, and reads and writes through the application's.
+    system_size = max(1, settings.database_pool_size * 2 // 5)
+    return settings.database_pool_size - system_size, system_size
+
+
+@contextmanager
+def reaching(settings: Settings) -> Iterator[None]:
+    """Turn whatever keeps the block from connecting into Unreachable."""
+    refused = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+    try:
+        yield
+    except (*refused, *_AWAY, *_WITHOUT_CONNECTION) as fault:
+        address = address_of(settings)
+        # The first line: the others are the server's details and hints.
+        reason = str(_cause(fault)).partition("\n")[0] or f"no answer within {CONNECT_TIMEOUT_S:.0f} s"
+        where = f"{address['database']} at {address['host']}:{address['port']}"
+        raise Unreachable(f"the database {where} cannot be used: {reason}") from fault
+
+
 async def connect(settings: Settings) -> None:
-    """Open both pools and warm them. Raises what asyncpg raises when the server does not answer."""
+    """Open both pools and warm them. Raises Unreachable."""
     global _system_pool
     address = address_of(settings)
     app_role, system_role = role_names(address["database"])
-    options = {"statement_timeout": str(STATEMENT_TIMEOUT_MS), "timezone": "UTC"}
+    app_size, system_size = pool_sizes(settings)
+    common: dict[str, Any] = {
+        "server_settings": {
+            "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+            "lock_timeout": str(LOCK_TIMEOUT_MS),
+            "timezone": "UTC",
+        },
+        "timeout": CONNECT_TIMEOUT_S,
+        "command_timeout": COMMAND_TIMEOUT_S,
+    }
     config = tortoise_config(
         settings,
         user=app_role,
         password=role_password(settings, app_role),
         minsize=1,
-        maxsize=settings.database_pool_size,
-        server_settings=options,
-        setup=_set_tenant,
+        maxsize=app_size,
+        setup=_admit,
         reset=_keep,
+        **common,
     )
     # Requests run in tasks that the start-up task did not make, so the context must be found without inheritance.
     await Tortoise.init(config=config, _enable_global_fallback=True)
-    with acting_for(()):
-        await _app().execute_query("SELECT 1")
-    _system_pool = await asyncpg.create_pool(
-        **address,
-        user=system_role,
-        password=role_password(settings, system_role),
-        min_size=1,
-        max_size=max(2, settings.database_pool_size // 2),
-        server_settings=options,
-    )
+    try:
+        with reaching(settings), acting_for(()):
+            await _app().execute_query("SELECT 1")
+            _system_pool = await asyncpg.create_pool(
+                **address,
+                user=system_role,
+                password=role_password(settings, system_role),
+                min_size=1,
+                max_size=system_size,
+                **common,
+            )
+    except BaseException:
+        await disconnect()
+        raise
 
 
 async def disconnect() -> None:
@@ -176,20 +257,97 @@ async def disconnect() -> None:
 
 
 def _app() -> AsyncpgDBClient:
-    return cast(AsyncpgDBClient, get_connection("default"))
+    client = get_connection("default")
+    # A task that was begun inside a transaction keeps it in its context when it has ended.
+    return client._parent if isinstance(client, Transaction) else cast(AsyncpgDBClient, client)
 
 
 def app_pool() -> "Pool[Any]":
-    """The application role's pool, for tests that count its connections."""
+    """The application role's pool."""
     return cast("Pool[Any]", _app()._pool)
 
 
 @asynccontextmanager
+async def _connection(pool: "Pool[Any]") -> AsyncIterator["PoolConnectionProxy[Any]"]:
+    """A connection of the pool. Raises Unavailable, Timeout for what the server cannot do now, here or in the block."""
+    connection: PoolConnectionProxy[Any] | None = None
+    try:
+        connection = await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+        yield connection
+    except Exception as fault:
+        told = _told(fault, without_connection=connection is None or _is_gone(connection))
+        if told is None:
+            raise
+        cause = _cause(fault)
+        log.warning(
+            "database fault",
+            code=told.code,
+            fault=type(cause).__name__,
+            sqlstate=getattr(cause, "sqlstate", None),
+        )
+        raise told from fault
+    finally:
+        if connection is not None:
+            # One that cannot be given back is closed by asyncpg; what was done with it stands.
+            with suppress(*_AWAY, *_WITHOUT_CONNECTION):
+                await pool.release(connection, timeout=GIVE_BACK_TIMEOUT_S)
+
+
+@asynccontextmanager
+async def _begun(connection: "PoolConnectionProxy[Any]") -> AsyncIterator[None]:
+    """A transaction on the connection. A roll-back takes no longer than GIVE_BACK_TIMEOUT_S and hides no failure."""
+    transaction = connection.transaction()
+    await transaction.__aenter__()
+    try:
+        yield
+    except BaseException as fault:
+        is_undone = False
+        try:
+            with suppress(Exception):
+                async with asyncio.timeout(GIVE_BACK_TIMEOUT_S):
+                    await transaction.__aexit__(type(fault), fault, fault.__traceback__)
+                is_undone = True
+        finally:
+            if not is_undone and not _is_gone(connection):
+                connection.terminate()
+        raise
+    await transaction.__aexit__(None, None, None)
+
+
+def _is_gone(connection: "PoolConnectionProxy[Any]") -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        # A lost connection leaves its proxy empty.
+        return True
+
+
+def _cause(fault: BaseException) -> BaseException:
+    """What asyncpg raised, without Tortoise's wrapping."""
+    while isinstance(fault, BaseORMException) and fault.__cause__ is not None:
+        fault = fault.__cause__
+    return fault
+
+
+def _told(fault: Exception, *, without_connection: bool) -> RequestError | None:
+    """What the caller gets to know of a fault, or None where it is no fault of the server's."""
+    cause = _cause(fault)
+    if isinstance(cause, _TOO_LONG):
+        return Timeout("This took too long and was not done. Try again.")
+    if isinstance(cause, _AWAY) or (without_connection and isinstance(cause, _WITHOUT_CONNECTION)):
+        return Unavailable("The database does not answer right now. Try again soon.")
+    return None
+
+
+@asynccontextmanager
 async def system(door: Door) -> AsyncIterator["PoolConnectionProxy[Any]"]:
-    """A connection that sees every organization, inside one transaction. `door` names the caller."""
+    """A connection that sees every organization, inside one transaction. `door` names the caller.
+
+    Raises Unavailable; Timeout.
+    """
     if _system_pool is None:
         raise RuntimeError(f"{door.value} came before connect()")
-    async with _system_pool.acquire() as connection, connection.transaction():
+    async with _connection(_system_pool) as connection, _begun(connection):
         yield connection
 
 
@@ -208,9 +366,9 @@ class Transaction(TransactionWrapper):
 
 
 def transaction() -> Transaction | None:
-    """The transaction that is open in this task."""
+    """The transaction that is open in this task. One that has ended does not count, where a task began inside it."""
     connection = get_connections().get("default")
-    return connection if isinstance(connection, Transaction) else None
+    return connection if isinstance(connection, Transaction) and not connection._finalized else None
 
 
 def require_transaction() -> Transaction:
@@ -226,14 +384,14 @@ async def tx() -> AsyncIterator[Transaction]:
 
     Tortoise's own leaks its connection when cancelled. The outermost block writes what was collected, last of all:
     the event counter's lock is then the last one taken. Never gather inside: one connection serves one statement.
+    Raises Unavailable; Timeout.
     """
     if (open_ := transaction()) is not None:
         yield open_
         return
     base = _app()
-    pool = cast("Pool[Any]", base._pool)
     connections = get_connections()
-    async with pool.acquire() as connection, connection.transaction():
+    async with _connection(app_pool()) as connection, _begun(connection):
         opened = Transaction(base, connection)
         token = connections.set("default", opened)
         try:
@@ -246,13 +404,17 @@ async def tx() -> AsyncIterator[Transaction]:
 
 
 async def fetch(statement: Sql, row: type[R]) -> list[R]:
-    """The statement's rows as `row`, inside the open transaction if there is one."""
+    """The statement's rows as `row`, inside the open transaction if there is one. Raises Unavailable; Timeout."""
     text, values = statement.render()
     if (open_ := transaction()) is not None:
         return cast("list[R]", await open_.connection.fetch(text, *values, record_class=row))
-    pool = cast("Pool[Any]", _app()._pool)
-    async with pool.acquire() as connection:
-        return cast("list[R]", await connection.fetch(text, *values, record_class=row))
+    async with _connection(app_pool()) as connection:
+        try:
+            return cast("list[R]", await connection.fetch(text, *values, record_class=row))
+        except TimeoutError:
+            # COMMAND_TIMEOUT_S has passed: nobody is at the other end.
+            connection.terminate()
+            raise
 
 
 async def fetch_value(statement: Sql) -> Any:

@@ -163,6 +163,12 @@ class Unavailable(RequestError):
     code = "UNAVAILABLE"
 
 
+class Timeout(RequestError):
+    """It took longer than anything may; what it had changed is undone."""
+
+    code = "TIMEOUT"
+
+
 class Faults:
     """Collects every fault of an input before refusing it."""
 

@@ -11,7 +11,7 @@ from tortoise.migrations.api import migrate as tortoise_migrate
 from tortoise.migrations.autodetector import MigrationAutodetector
 from tortoise.migrations.writer import MigrationWriter
 
-from domain.base.database import Door, address_of, system, tortoise_config
+from domain.base.database import CONNECT_TIMEOUT_S, Door, address_of, reaching, system, tortoise_config
 from domain.base.row_security import make_roles, secure
 from domain.base.settings import Settings
 
@@ -24,13 +24,15 @@ async def migrate(settings: Settings) -> list[str]:
     """Make the roles, apply what is missing, put row-level security in place; the names applied.
 
     DATABASE_URL must be the owner's. Two at once wait for each other: Tortoise itself takes no lock.
+    Raises Unreachable.
     """
     url = urlsplit(settings.database_url or "")
     credentials: dict[str, Any] = {
         "user": unquote(url.username or "postgres"),
         "password": unquote(url.password or "") or None,
     }
-    owner = await asyncpg.connect(**address_of(settings), **credentials)
+    with reaching(settings):
+        owner = await asyncpg.connect(**address_of(settings), **credentials, timeout=CONNECT_TIMEOUT_S)
     try:
         await owner.execute("SELECT pg_advisory_lock($1)", _LOCK)
         await make_roles(owner, settings)
@@ -43,8 +45,7 @@ async def migrate(settings: Settings) -> list[str]:
         config = tortoise_config(settings, **credentials, minsize=1, maxsize=2)
         async with TortoiseContext():
             await tortoise_migrate(config=config, progress=note)
-        async with owner.transaction():
-            await secure(owner, settings)
+        await secure(owner, settings)
         return applied
     finally:
         # Ending the session gives the lock back.
@@ -52,7 +53,7 @@ async def migrate(settings: Settings) -> list[str]:
 
 
 async def current() -> bool:
-    """Whether the database has every migration of this code."""
+    """Whether the database has every migration of this code. Raises Unavailable; Timeout."""
     async with system(Door.HEALTH) as connection:
         rows = await connection.fetch("SELECT name FROM tortoise_migrations WHERE app = 'planwire'")
     return {path.stem for path in _FOLDER.glob("[0-9]*.py")} <= {row["name"] for row in rows}

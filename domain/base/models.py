@@ -36,8 +36,3 @@ def check_version(row: Any, if_version: int | None) -> None:
     """Raises StaleVersion with the row when a version was given and it is another one."""
     if if_version is not None and row.version != if_version:
         raise StaleVersion(row)
-
-
-def changed(row: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """Those of the given values that differ from the row's."""
-    return {name: value for name, value in values.items() if getattr(row, name) != value}

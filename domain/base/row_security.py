@@ -1,9 +1,11 @@
 """Roles, grants and the tenant policy of every table: the second layer of tenancy, below the predicates of the reads.
 
-It is put in place by every `planwire migrate` from what the database holds, so a new table cannot be forgotten: one
-with `org_id` gets the policy, any other must stand in GLOBAL_TABLES.
+Every `planwire migrate` compares what the database holds with what is wanted, and puts right what differs, each table
+in a transaction of its own. A new table cannot be forgotten: one with `org_id` gets the policy, any other must stand in
+GLOBAL_TABLES. Where nothing differs no lock is taken that a running statement would feel.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from domain.base.database import address_of, role_names, role_password
@@ -57,42 +59,102 @@ async def make_roles(owner: Any, settings: Settings) -> None:
 
 async def secure(owner: Any, settings: Settings) -> None:
     """Grants and policies for every table. Raises RuntimeError for a table that is neither a tenant's nor listed."""
-    app, system = (_quoted(role) for role in role_names(address_of(settings)["database"]))
+    app, system = role_names(address_of(settings)["database"])
     await owner.execute(_TENANT_FUNCTION)
-    await owner.execute(f"GRANT USAGE ON SCHEMA public TO {app}, {system}")
-    await owner.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {system}")
-    await owner.execute(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {app}")
+    await owner.execute(f"GRANT USAGE ON SCHEMA public TO {_quoted(app)}, {_quoted(system)}")
+    policies = {column: await _wanted_policies(owner, column, app, system) for column in ("id", "org_id")}
     for table, has_org in await owner.fetch(
         "SELECT c.relname, EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'org_id') "
         "FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')"
     ):
-        if has_org or table == "organization":
-            await _isolate(owner, table, app, system)
-            granted = NARROWER.get(table, _EVERYTHING)
-        elif table in GLOBAL_TABLES:
-            granted = GLOBAL_TABLES[table]
-        else:
+        is_tenants = has_org or table == "organization"
+        if not is_tenants and table not in GLOBAL_TABLES:
             raise RuntimeError(f"table {table} has no org_id and is not in GLOBAL_TABLES")
-        for privilege in granted:
-            await owner.execute(f"GRANT {privilege} ON {_quoted(table)} TO {app}")
+        granted = NARROWER.get(table, _EVERYTHING) if is_tenants else GLOBAL_TABLES[table]
+        async with owner.transaction():
+            if is_tenants:
+                await _isolate(owner, table, policies[tenant_column(table)])
+            await _grant(owner, table, app, granted)
+            await _grant(owner, table, system, _EVERYTHING)
+            # What everybody may, the application role may as well.
+            await _grant(owner, table, None, ())
 
 
-async def _isolate(owner: Any, table: str, app: str, system: str) -> None:
-    name = _quoted(table)
-    await owner.execute(f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY")
-    await owner.execute(f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY")
+def _rules(column: str, app: str, system: str) -> dict[str, str]:
+    """The policies of a tenant table by name, as CREATE POLICY takes them."""
     # The cast keeps the sub-select from being read as a set of rows; as a sub-select it runs once a statement.
-    mine = f"{tenant_column(table)} = ANY ((SELECT app_org_ids())::uuid[])"
-    policies = {
-        "tenant": f"TO {app} USING ({mine}) WITH CHECK ({mine})",
-        "system": f"TO {system} USING (true) WITH CHECK (true)",
+    mine = f"{column} = ANY ((SELECT app_org_ids())::uuid[])"
+    return {
+        "tenant": f"TO {_quoted(app)} USING ({mine}) WITH CHECK ({mine})",
+        "system": f"TO {_quoted(system)} USING (true) WITH CHECK (true)",
     }
-    present = {
-        row["policyname"] for row in await owner.fetch("SELECT policyname FROM pg_policies WHERE tablename = $1", table)
-    }
-    for policy, rule in policies.items():
-        if policy not in present:
-            await owner.execute(f"CREATE POLICY {policy} ON {name} {rule}")
+
+
+async def _wanted_policies(owner: Any, column: str, app: str, system: str) -> dict[str, tuple[str, Any]]:
+    """Policy -> its rule and what Postgres makes of it: it keeps rules in words of its own, so it is asked for them."""
+    rules = _rules(column, app, system)
+    async with owner.transaction():
+        await owner.execute(f"CREATE TEMPORARY TABLE policy_scratch ({column} uuid) ON COMMIT DROP")
+        for policy, rule in rules.items():
+            await owner.execute(f"CREATE POLICY {policy} ON pg_temp.policy_scratch {rule}")
+        made = await _policies(owner, "pg_temp.policy_scratch")
+    return {policy: (rule, made[policy]) for policy, rule in rules.items()}
+
+
+async def _policies(owner: Any, table: str) -> dict[str, Any]:
+    """Policy -> all that it is, for a table named with its schema."""
+    found = await owner.fetch(
+        "SELECT polname, polpermissive, polcmd, polroles, pg_get_expr(polqual, polrelid) AS reads, "
+        "pg_get_expr(polwithcheck, polrelid) AS writes FROM pg_policy WHERE polrelid = $1::text::regclass",
+        table,
+    )
+    return {row["polname"]: row for row in found}
+
+
+async def _isolate(owner: Any, table: str, wanted: dict[str, tuple[str, Any]]) -> None:
+    name = f"public.{_quoted(table)}"
+    enabled, forced = await owner.fetchrow(
+        "SELECT relrowsecurity, relforcerowsecurity FROM pg_class WHERE oid = $1::text::regclass", name
+    )
+    if not enabled:
+        await owner.execute(f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY")
+    if not forced:
+        await owner.execute(f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY")
+    standing = await _policies(owner, name)
+    right = {policy for policy, (_, made) in wanted.items() if standing.get(policy) == made}
+    for policy in standing.keys() - right:
+        await owner.execute(f"DROP POLICY {_quoted(policy)} ON {name}")
+    for policy in wanted.keys() - right:
+        await owner.execute(f"CREATE POLICY {policy} ON {name} {wanted[policy][0]}")
+
+
+async def _grant(owner: Any, table: str, role: str | None, granted: Iterable[str]) -> None:
+    """Let the role do on the table what is granted and nothing else. None stands for everybody."""
+    name, grantee = f"public.{_quoted(table)}", "PUBLIC" if role is None else _quoted(role)
+    # A right that may be passed on is another one, written with a star as Postgres does.
+    standing = await owner.fetch(
+        "SELECT privilege_type || CASE WHEN is_grantable THEN '*' ELSE '' END, column_name "
+        "FROM (SELECT NULL AS column_name, relacl AS acl FROM pg_class WHERE oid = $1::text::regclass "
+        "UNION ALL SELECT attname::text, attacl FROM pg_attribute "
+        "WHERE attrelid = $1::text::regclass AND NOT attisdropped) held, aclexplode(acl) "
+        "WHERE grantee = coalesce((SELECT oid FROM pg_roles WHERE rolname = $2), 0)",
+        name,
+        role,
+    )
+    if {tuple(row) for row in standing} == _rights(granted):
+        return
+    await owner.execute(f"REVOKE ALL ON {name} FROM {grantee}")
+    for privilege in granted:
+        await owner.execute(f"GRANT {privilege} ON {name} TO {grantee}")
+
+
+def _rights(granted: Iterable[str]) -> set[tuple[str, str | None]]:
+    """(privilege, column) of each, without a column where it is the whole table's."""
+    found: set[tuple[str, str | None]] = set()
+    for text in granted:
+        privilege, _, columns = text.partition(" ")
+        found |= {(privilege, column) for column in columns.strip("()").split(", ")} if columns else {(privilege, None)}
+    return found
 
 
 def _quoted(name: str) -> str:

@@ -20,8 +20,11 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("json", "console")
 # 32 characters of base64 hold 192 bits; a shorter key could be guessed from what it signed.
 SECRET_KEY_MIN_LENGTH = 32
-# The embedded Postgres takes 200 connections, for all processes together.
-POOL_SIZE_MAX = 100
+# One connection for each of the two roles is the least. The embedded Postgres takes 200, for all processes together.
+POOL_SIZE_MIN, POOL_SIZE_MAX = 2, 100
+PORT_MAX = 65535
+# Source: PostgreSQL, database connection control functions, sslmode.
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 # LOGLEVEL and REDIS_URI are misspellings (0.89 and more); BASE_URL and SECRET_KEY_BASE (0.80) are somebody else's.
 NEAR_MISS = 0.88
 # Every variable under these is ours, so one that is not known is a mistake.
@@ -157,8 +160,15 @@ def _split(url: str, schemes: tuple[str, ...]) -> SplitResult:
 
 def _database_url(value: str) -> str:
     parts = _split(value, ("postgres", "postgresql"))
-    if not parts.hostname and "host" not in parse_qs(parts.query):
+    query = parse_qs(parts.query)
+    if not parts.hostname and "host" not in query:
         raise ValueError("names no host")
+    for port in query.get("port", ()):
+        if not (port.isascii() and port.isdigit() and 1 <= int(port) <= PORT_MAX):
+            raise ValueError(f"its port has to be a whole number from 1 to {PORT_MAX}")
+    for mode in query.get("sslmode", ()):
+        if mode not in SSL_MODES:
+            raise ValueError(f"its sslmode has to be one of {', '.join(SSL_MODES)}")
     if not parts.path.strip("/"):
         raise ValueError("names no database; it ends in /NAME")
     return value
@@ -219,8 +229,8 @@ def _addresses(value: str) -> tuple[str, ...]:
 
 def _pool_size(value: str) -> int:
     # isascii, because int() also reads the digits of other scripts.
-    if not (value.isascii() and value.isdigit() and 1 <= int(value) <= POOL_SIZE_MAX):
-        raise ValueError(f"has to be a whole number from 1 to {POOL_SIZE_MAX}")
+    if not (value.isascii() and value.isdigit() and POOL_SIZE_MIN <= int(value) <= POOL_SIZE_MAX):
+        raise ValueError(f"has to be a whole number from {POOL_SIZE_MIN} to {POOL_SIZE_MAX}")
     return int(value)
 
 

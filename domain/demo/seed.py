@@ -76,6 +76,8 @@ async def seed() -> bool:
     ids = stream()
     with frozen(_END), ids_from(ids), acting_for([tenant.id for tenant in TENANTS]):
         async with tx():
+            # Another seeding takes longer than a request may wait for a lock.
+            await fetch_value(sql("SELECT set_config('lock_timeout', '0', true)"))
             await fetch_value(sql("SELECT pg_advisory_xact_lock({})", _LOCK))
             if await fetch_value(sql("SELECT true FROM organization WHERE id = {}", ACME.id)):
                 return False

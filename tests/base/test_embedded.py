@@ -32,7 +32,7 @@ account = data_directory.account_for
 def of(directory):
     found = account(directory)
     return dataclasses.replace(found, prefix=tuple(sys.argv[2] if part == "INT" else part for part in found.prefix))
-data_directory.account_for = of
+embedded.account_for = of
 async def main():
     async with embedded.running(Path(sys.argv[1]), shared=True):
         print("up", flush=True)

@@ -55,3 +55,18 @@ async def test_an_owner_without_superuser_migrates_and_the_made_roles_serve(
 
     assert made["data"]["organizationCreate"]["organization"] == {"slug": "org", "viewerRole": "ADMIN"}
     assert not (tmp_path / "unused").exists()
+
+
+async def test_a_refused_password_is_told_in_one_line(external: dict[str, str]) -> None:
+    wrong = external | {"DATABASE_URL": external["DATABASE_URL"].replace("owners-own", "hunter2")}
+
+    told = {command: planwire(command, **wrong) for command in ("migrate", "seed")}
+    # The roles are not made yet, so serve is refused as well.
+    told["serve"] = planwire("serve", "--port", "0", **external)
+
+    for command, one in told.items():
+        assert (one.returncode, one.stdout) == (1, ""), command
+        assert one.stderr.startswith("planwire: the database pm-data at /"), one.stderr
+        assert "password authentication failed" in one.stderr
+        assert one.stderr.count("\n") == 1
+        assert not any(secret in one.stderr for secret in ("hunter2", "owners-own", SECRET))
