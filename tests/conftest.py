@@ -19,7 +19,13 @@ async def settings(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Se
     """Settings of this process's own Postgres and Redis, migrated and connected."""
     directory = tmp_path_factory.mktemp("planwire")
     async with running(directory) as servers:
-        loaded = replace(load({}, data_dir=directory), database_url=servers.database_url, redis_url=servers.redis_url)
+        loaded = replace(
+            load({}, data_dir=directory),
+            database_url=servers.database_url,
+            redis_url=servers.redis_url,
+            # Races hold many connections at once, each waiting for a lock.
+            database_pool_size=25,
+        )
         await migrate(loaded)
         await database.connect(loaded)
         await factories.connect(loaded)

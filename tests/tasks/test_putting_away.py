@@ -185,7 +185,7 @@ async def test_no_change_commits_after_its_project_was_archived(board: Board) ->
     before = await board.facts()
 
     async with uncommitted(board.tenant.admin, lambda actor: projects.archive(actor, board.project.id)):
-        # Each holds a connection while it waits, and the pool has ten.
+        # Each holds a connection while it waits: no more of them than tests/conftest.py gives the pool.
         racing = [
             await waiting(board.client.refused(document, **variables), others=n)
             for n, (document, variables, _) in enumerate(every[::2])
