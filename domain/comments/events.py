@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
 
-from domain.events.log import Change, Event, private
+from domain.events.log import Change, Event, private, reference
 
 
 class _CommentEvent(Event):
@@ -16,9 +16,9 @@ class CommentCreated(_CommentEvent):
     """Somebody commented on a task."""
 
     type: ClassVar = "COMMENT_CREATED"
-    task_id: UUID
-    reply_to_id: UUID | None = None
-    mentions: list[UUID] | None = None
+    task_id: UUID = reference("task")
+    reply_to_id: UUID | None = reference("comment", default=None)
+    mentions: list[UUID] | None = reference("user", default=None)
     body: str | None = private()
 
 
@@ -27,8 +27,8 @@ class CommentUpdated(_CommentEvent):
     """A comment's author changed its body."""
 
     type: ClassVar = "COMMENT_UPDATED"
-    task_id: UUID
-    mentions: Change | None = None
+    task_id: UUID = reference("task")
+    mentions: Change | None = reference("user", default=None)
     body: Change | None = private()
 
 
@@ -37,4 +37,4 @@ class CommentDeleted(_CommentEvent):
     """A comment is gone."""
 
     type: ClassVar = "COMMENT_DELETED"
-    task_id: UUID
+    task_id: UUID = reference("task")

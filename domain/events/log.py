@@ -8,7 +8,7 @@ nor its events; after it, both.
 
 import hashlib
 import secrets
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -41,10 +41,28 @@ class Event:
     subject_id: UUID
     project_id: UUID | None = None
 
+    def __init_subclass__(cls) -> None:
+        if "type" in vars(cls):
+            CLASSES[cls.type] = cls
+
+
+CLASSES: dict[str, type[Event]] = {}
+"""Type -> the class of its events, of the features that are loaded."""
+
 
 def private() -> Any:
     """A field that may hold personal data or free text: kept apart from the chain, so that it can be erased."""
     return field(default=None, metadata={"private": True})
+
+
+def reference(kind: str, *, default: Any = MISSING, after: bool = False) -> Any:
+    """A field of ids of this kind. `after`: the value stands after the event, also where its subject ends with it."""
+    return field(default=default, metadata={"reference": kind, "after": after})
+
+
+def instant() -> Any:
+    """A field of instants."""
+    return field(default=None, metadata={"instant": True})
 
 
 def changes(row: Any, values: dict[str, Any]) -> dict[str, Any]:
@@ -139,14 +157,24 @@ def chained(before: bytes, org_id: UUID, row: tuple[Any, ...]) -> bytes:
 
 
 def _split(event: Event) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The event's own fields that are set: those that stay for good, and those that may be erased."""
+    """The event's own fields that are set: those that stay for good, and those that may be erased.
+
+    What may be erased leaves its name with null among what stays: history then still says what changed.
+    """
     data: dict[str, Any] = {}
     apart: dict[str, Any] = {}
-    for item in fields(event):
+    for item in own_fields(type(event)):
         value = getattr(event, item.name)
-        if item.name not in ("subject_id", "project_id") and value is not None:
-            (apart if item.metadata.get("private") else data)[item.name] = value
+        if value is not None and item.metadata.get("private"):
+            data[item.name], apart[item.name] = None, value
+        elif value is not None:
+            data[item.name] = value
     return data, apart
+
+
+def own_fields(event: type[Event]) -> list[Field[Any]]:
+    """The fields that the class adds to what every event has."""
+    return [item for item in fields(event) if item.name not in ("subject_id", "project_id")]
 
 
 def _canonical(value: Any) -> str:

@@ -6,7 +6,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from domain.base.permissions import Permission, Role
-from domain.events.log import Change, Event, private
+from domain.events.log import Change, Event, instant, private, reference
 
 
 class _OrganizationEvent(Event):
@@ -44,7 +44,7 @@ class MembershipCreated(_MembershipEvent):
     """A person became a member."""
 
     type: ClassVar = "MEMBERSHIP_CREATED"
-    user_id: UUID
+    user_id: UUID = reference("user")
     role: Role
 
 
@@ -53,7 +53,7 @@ class MembershipUpdated(_MembershipEvent):
     """A member got another role."""
 
     type: ClassVar = "MEMBERSHIP_UPDATED"
-    user_id: UUID
+    user_id: UUID = reference("user")
     role: Change
 
 
@@ -62,7 +62,7 @@ class MembershipDeleted(_MembershipEvent):
     """A member was removed, or left."""
 
     type: ClassVar = "MEMBERSHIP_DELETED"
-    user_id: UUID
+    user_id: UUID = reference("user")
     role: Role
 
 
@@ -73,7 +73,7 @@ class ApiKeyCreated(_ApiKeyEvent):
     type: ClassVar = "API_KEY_CREATED"
     name: str | None = private()
     permissions: tuple[Permission, ...]
-    expires_at: datetime | None = None
+    expires_at: datetime | None = instant()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
 
-from domain.events.log import Change, Event, private
+from domain.events.log import Change, Event, private, reference
 
 
 class _ProjectEvent(Event):
@@ -22,7 +22,7 @@ class ProjectCreated(_ProjectEvent):
     type: ClassVar = "PROJECT_CREATED"
     key: str
     name: str | None = private()
-    lead_id: UUID | None = None
+    lead_id: UUID | None = reference("user", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class ProjectUpdated(_ProjectEvent):
     name: Change | None = private()
     description: Change | None = private()
     status: Change | None = None
-    lead_id: Change | None = None
+    lead_id: Change | None = reference("user", default=None)
     start_date: Change | None = None
     target_date: Change | None = None
 
@@ -84,7 +84,7 @@ class WorkflowStateUpdated(_StateEvent):
     category: Change | None = None
     color: Change | None = None
     position: Change | None = None
-    allowed_next_ids: Change | None = None
+    allowed_next_ids: Change | None = reference("workflow_state", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,4 +93,4 @@ class WorkflowStateDeleted(_StateEvent):
 
     type: ClassVar = "WORKFLOW_STATE_DELETED"
     name: str | None = private()
-    tasks_moved_to_id: UUID
+    tasks_moved_to_id: UUID = reference("workflow_state", after=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
 
-from domain.events.log import Change, Event, private
+from domain.events.log import Change, Event, instant, private, reference
 
 
 class _TaskEvent(Event):
@@ -17,8 +17,8 @@ class TaskCreated(_TaskEvent):
 
     type: ClassVar = "TASK_CREATED"
     identifier: str
-    state_id: UUID
-    parent_id: UUID | None = None
+    state_id: UUID = reference("workflow_state")
+    parent_id: UUID | None = reference("task", default=None)
     title: str | None = private()
 
 
@@ -32,9 +32,9 @@ class TaskUpdated(_TaskEvent):
     priority: Change | None = None
     due_date: Change | None = None
     estimate: Change | None = None
-    parent_id: Change | None = None
-    completed_at: Change | None = None
-    labels: Change | None = None
+    parent_id: Change | None = reference("task", default=None)
+    completed_at: Change | None = instant()
+    labels: Change | None = reference("label", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class TaskAssigned(_TaskEvent):
     """A task was given to somebody, or to nobody."""
 
     type: ClassVar = "TASK_ASSIGNED"
-    assignee_id: Change
+    assignee_id: Change = reference("user")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +50,8 @@ class TaskTransitioned(_TaskEvent):
     """A task went to another state."""
 
     type: ClassVar = "TASK_TRANSITIONED"
-    state_id: Change
-    completed_at: Change | None = None
+    state_id: Change = reference("workflow_state")
+    completed_at: Change | None = instant()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +67,11 @@ class TaskTransferred(_TaskEvent):
     """A task went to another project. `project_id` of the event is the new one."""
 
     type: ClassVar = "TASK_TRANSFERRED"
-    project: Change
+    project: Change = reference("project")
     identifier: Change
-    state_id: Change
-    parent_id: Change | None = None
-    completed_at: Change | None = None
+    state_id: Change = reference("workflow_state")
+    parent_id: Change | None = reference("task", default=None)
+    completed_at: Change | None = instant()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +107,8 @@ class TaskRelationCreated(_RelationEvent):
 
     type: ClassVar = "TASK_RELATION_CREATED"
     kind: str
-    from_id: UUID
-    to_id: UUID
+    from_id: UUID = reference("task")
+    to_id: UUID = reference("task")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,5 +117,5 @@ class TaskRelationDeleted(_RelationEvent):
 
     type: ClassVar = "TASK_RELATION_DELETED"
     kind: str
-    from_id: UUID
-    to_id: UUID
+    from_id: UUID = reference("task")
+    to_id: UUID = reference("task")

@@ -224,7 +224,7 @@ async def test_names_in_events_can_be_erased(acme: Tenant) -> None:
         acme.org_id,
     )
 
-    assert row == {"data": "{}", "apart": '{"name":{"was":"Acme","now":"Acme Ltd"}}'}
+    assert row == {"data": '{"name":null}', "apart": '{"name":{"was":"Acme","now":"Acme Ltd"}}'}
 
 
 async def test_an_update_of_an_old_version_is_refused_with_the_present_row(acme: Tenant) -> None:

@@ -33,7 +33,7 @@ async def logged(org_id: UUID, *, after: int = 0) -> list[Logged]:
             row["type"],
             row["subject_id"],
             row["project_id"],
-            orjson.loads(row["open"]),
+            {name: value for name, value in orjson.loads(row["open"]).items() if value is not None},
             orjson.loads(row["erasable"] or "{}"),
         )
         for row in found
