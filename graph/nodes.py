@@ -8,18 +8,13 @@ from domain.base.errors import BadInput
 from graph.base.context import Info
 from graph.base.fields import query
 from graph.base.ids import split_id
-from graph.base.nodes import Node, nodes_by_kind
-from graph.base.selection import columns
+from graph.base.nodes import Node, node_of
 
 MOST_IDS = 100
 
 
 async def _load(info: Info, id: str, *path: str) -> Any:
-    kind, key = split_id(id, *path)
-    type_ = nodes_by_kind().get(kind)
-    if type_ is None:
-        return None
-    return await info.context.load(type_.read, key, columns(info, type_.__name__))
+    return await node_of(info, *split_id(id, *path))
 
 
 @strawberry.type

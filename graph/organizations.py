@@ -8,6 +8,7 @@ import strawberry
 from domain.base.errors import BadInput
 from domain.base.paging import PageRequest
 from domain.base.permissions import Permission, Role
+from domain.events import cursors
 from domain.identity import queries as identity
 from domain.labels import queries as labels
 from domain.organizations import memberships, queries
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
 
 def _viewer_role(root: Any, info: Info) -> Role:
     return info.context.actor.standings[root.id].role
+
+
+def _event_cursor(root: Any, info: Info) -> str:
+    return cursors.write(info.context.settings, root.id, info.context.operation.log_heads.get(root.id, 0))
 
 
 def member_page(
@@ -85,6 +90,13 @@ class Organization(Node):
         permission=Permission.API_KEYS_MANAGE,
         org="id",
         description="Those that are not revoked, A to Z, at most 100. Needs API_KEYS_MANAGE.",
+    )
+    event_cursor: str = computed(
+        _event_cursor,
+        needs=("id",),
+        description="Position in the log, read before every other field of the operation: all that the rest of the "
+        "answer shows is at least this new, so a client that reads a snapshot and then follows the log after it misses "
+        "nothing.",
     )
 
 

@@ -14,6 +14,7 @@ from graph.base.nodes import nodes_by_kind
 from graph.base.operations import Operations
 from graph.base.scalars import SCALARS
 from graph.comments import CommentMutations
+from graph.events import EventQueries
 from graph.identity import IdentityMutations, IdentityQueries
 from graph.labels import LabelMutations
 from graph.nodes import NodeQueries
@@ -40,7 +41,7 @@ ARGUMENTS = {
 
 
 @strawberry.type
-class Query(NodeQueries, IdentityQueries, OrganizationQueries, ProjectQueries, TaskQueries):
+class Query(NodeQueries, IdentityQueries, OrganizationQueries, ProjectQueries, TaskQueries, EventQueries):
     """All that can be read."""
 
 

@@ -8,6 +8,7 @@ import strawberry
 from domain.base.errors import BadInput
 from domain.base.permissions import Permission
 from domain.comments import queries as comment_queries
+from domain.events import queries as event_queries
 from domain.identity import queries as identity_queries
 from domain.labels import queries as label_queries
 from domain.organizations import actors
@@ -40,6 +41,7 @@ from graph.base.paging import Connection
 from graph.base.payloads import DeletePayload
 from graph.base.selection import columns
 from graph.comments import Comment, comment_page
+from graph.events import Event, history_page
 from graph.identity import Actor, User
 from graph.labels import Label
 from graph.organizations import Organization
@@ -96,6 +98,9 @@ class Task(Node):
         comment_queries.of_tasks, arguments=comment_page, description="What was said about it, oldest first."
     )
     comment_count: int = count(comment_queries.counts_of_tasks, description="How many comments it has.")
+    history: Connection[Event] = pages(
+        event_queries.of_subjects, arguments=history_page, description="What happened to it, oldest first."
+    )
     creator: Actor | None = to_one(
         actors.by_refs, key=("creator_kind", "creator_id"), description="Who made it; null when that is unknown."
     )

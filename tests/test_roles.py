@@ -84,6 +84,7 @@ SHOWN_BY = {
     "task": P.TASK_READ,
     "task_relation": P.TASK_READ,
     "comment": P.TASK_READ,
+    "event": P.TASK_READ,
 }
 
 MUTATIONS = [field for field in mutations() if field.name not in ("signUp", "signIn")]

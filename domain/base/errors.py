@@ -157,6 +157,15 @@ class RateLimited(RequestError):
         self.retry_after_s = retry_after_s
 
 
+class ResyncRequired(RequestError):
+    """A position in the log that is too old to go on from."""
+
+    code = "RESYNC_REQUIRED"
+
+    def __init__(self, days: int) -> None:
+        super().__init__(f"The cursor is older than {days} days. Read a new snapshot, and go on from its eventCursor.")
+
+
 class Unavailable(RequestError):
     """A server that is needed for this does not answer."""
 

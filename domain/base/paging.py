@@ -101,6 +101,8 @@ class PageRequest:
     where: Callable[[], Sql] | None = field(default=None, compare=False)
     scope: str = ""
     """Names order and filter; part of every cursor, and of what makes two requests equal."""
+    write: Callable[[tuple[Any, ...]], str] | None = field(default=None, compare=False)
+    """Makes the cursor of a place, for lists that have cursors of their own."""
 
     def condition(self) -> Sql:
         """The filter and the place in one predicate."""
@@ -134,7 +136,8 @@ class Page(Generic[R]):
 
     def cursor(self, row: R) -> str:
         """The opaque place of a row of this page."""
-        return _encode(self.request.scope, tuple(row[f"key_{n}"] for n in range(len(self.request.order.keys))))
+        values = tuple(row[f"key_{n}"] for n in range(len(self.request.order.keys)))
+        return self.request.write(values) if self.request.write else _encode(self.request.scope, values)
 
 
 def request(

@@ -33,6 +33,7 @@ KNOWN = (
     "ALLOWED_ORIGINS",
     "DATABASE_POOL_SIZE",
     "DATABASE_URL",
+    "EVENT_CURSOR_DAYS",
     "FORWARDED_ALLOW_IPS",
     "LOG_FORMAT",
     "LOG_LEVEL",
@@ -42,6 +43,7 @@ KNOWN = (
     "SECRET_KEY",
 )
 DEFAULT_PORTS = {"http": 80, "https": 443}
+CURSOR_DAYS_MAX = 3650
 T = TypeVar("T")
 
 
@@ -63,6 +65,7 @@ class Settings:
     allowed_origins: tuple[str, ...] = (DEFAULT_PUBLIC_URL,)
     forwarded_allow_ips: tuple[str, ...] = DEFAULT_FORWARDED_ALLOW_IPS
     database_pool_size: int = 10
+    event_cursor_days: int = 90
     log_level: str = "info"
     log_format: str = "json"
 
@@ -93,6 +96,7 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
     allowed_origins = read("ALLOWED_ORIGINS", _origins, own_origin)
     forwarded_allow_ips = read("FORWARDED_ALLOW_IPS", _addresses, DEFAULT_FORWARDED_ALLOW_IPS)
     database_pool_size = read("DATABASE_POOL_SIZE", _pool_size, 10)
+    event_cursor_days = read("EVENT_CURSOR_DAYS", _cursor_days, 90)
     log_level = read("LOG_LEVEL", lambda value: _one_of(LOG_LEVELS, value), "info")
     log_format = read("LOG_FORMAT", lambda value: _one_of(LOG_FORMATS, value), "json")
 
@@ -121,6 +125,7 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
         allowed_origins=allowed_origins,
         forwarded_allow_ips=forwarded_allow_ips,
         database_pool_size=database_pool_size,
+        event_cursor_days=event_cursor_days,
         log_level=log_level,
         log_format=log_format,
     )
@@ -238,6 +243,12 @@ def _one_of(choices: tuple[str, ...], value: str) -> str:
     if value.lower() not in choices:
         raise ValueError(f"has to be one of {', '.join(choices)}")
     return value.lower()
+
+
+def _cursor_days(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and 1 <= int(value) <= CURSOR_DAYS_MAX):
+        raise ValueError(f"has to be a whole number from 1 to {CURSOR_DAYS_MAX}")
+    return int(value)
 
 
 def _kept_key(directory: Path) -> str:

@@ -163,7 +163,7 @@ def _split(event: Event) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     data: dict[str, Any] = {}
     apart: dict[str, Any] = {}
-    for item in own_fields(type(event)):
+    for item in fields_of(type(event)):
         value = getattr(event, item.name)
         if value is not None and item.metadata.get("private"):
             data[item.name], apart[item.name] = None, value
@@ -172,7 +172,7 @@ def _split(event: Event) -> tuple[dict[str, Any], dict[str, Any]]:
     return data, apart
 
 
-def own_fields(event: type[Event]) -> list[Field[Any]]:
+def fields_of(event: type[Event]) -> list[Field[Any]]:
     """The fields that the class adds to what every event has."""
     return [item for item in fields(event) if item.name not in ("subject_id", "project_id")]
 

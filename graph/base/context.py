@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+from uuid import UUID
 
 import strawberry
 from starlette.requests import HTTPConnection
@@ -32,6 +33,9 @@ class Operation:
         self.refusal = refusal
         self.request_id = request_id
         self.by_cookie = by_cookie
+        # Organization -> the number of its last event, read before all else by an operation that asks for eventCursor.
+        # One that is not here had no event then, or was not yet the caller's: its log is followed from the beginning.
+        self.log_heads: dict[UUID, int] = {}
         self.remembered: dict[Hashable, Any] = {}
         self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}
 

@@ -3,6 +3,7 @@
 import re
 from functools import cache
 from typing import Any, ClassVar, Self, cast
+from uuid import UUID
 
 import strawberry
 
@@ -10,7 +11,7 @@ from domain.base.reads import One
 from domain.base.sql import Row
 from graph.base.context import Info
 from graph.base.ids import global_id
-from graph.base.selection import DECLARED, Declared
+from graph.base.selection import DECLARED, Declared, columns
 
 
 @cache
@@ -56,3 +57,9 @@ class Node(FromRow):
 def nodes_by_kind() -> dict[str, type[Node]]:
     """Every type that implements Node, by the beginning of its ids."""
     return {kind_of(node.__name__): node for node in Node.__subclasses__()}
+
+
+async def node_of(info: Info, kind: str, id: UUID) -> Any:
+    """The row of any node, with what the running field asks of it; None when there is no such node for the viewer."""
+    type_ = nodes_by_kind().get(kind)
+    return None if type_ is None else await info.context.load(type_.read, id, columns(info, type_.__name__))

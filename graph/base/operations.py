@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 from graphql import (
@@ -23,8 +23,9 @@ from starlette.requests import HTTPConnection
 from strawberry.extensions import SchemaExtension
 
 from domain.base.actor import Actor
-from domain.base.database import act_for
+from domain.base.database import act_for, acting_for
 from domain.base.errors import Unauthenticated
+from domain.events import queries as log_queries
 from graph.base.auth import actor_of, credentials_of
 from graph.base.context import Context, Operation
 
@@ -33,6 +34,8 @@ log = structlog.get_logger("graph")
 # Longer than any number that a field takes; Python refuses to read one of more than 4,300 digits.
 LONGEST_NUMBER = 400
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# No spelling of a field's name gets round this: GraphQL has no escapes in names, and an alias stands beside the name.
+_EVENT_CURSOR = "eventCursor"
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -45,13 +48,20 @@ class Operations(SchemaExtension):
         started = time.perf_counter()
         caller: Actor | None = None
         refusal: Exception | None = None
+        log_heads: dict[UUID, int] = {}
         try:
             caller = await actor_of(credentials)
+            if caller is not None and _EVENT_CURSOR in (self.execution_context.query or ""):
+                with acting_for(caller.standings):
+                    log_heads = await log_queries.heads(caller)
+                # What the caller may do is shown too, and was read before the positions.
+                caller = await actor_of(credentials)
         except Exception as failure:
             # Raised to the fields that ask who calls; a field that does not ask, like signIn, still answers.
             refusal = failure
         request_id, trace_id = _request_and_trace(context.connection)
         operation = Operation(caller, refusal, request_id, by_cookie=credentials is not None and credentials.is_cookie)
+        operation.log_heads = log_heads
         operation.begin()
         act_for(caller.standings if caller else {})
         with structlog.contextvars.bound_contextvars(

@@ -44,6 +44,7 @@ SERVERS = {"DATABASE_URL": "postgres://u:pw-of-db@db.test/planwire", "SECRET_KEY
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL: has to be one of debug, info, warning, error"),
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT: has to be one of json, console"),
         ({"PLANWIRE_DATA": "/dev/null"}, "PLANWIRE_DATA: /dev/null is not a directory"),
+        ({"EVENT_CURSOR_DAYS": "0"}, "EVENT_CURSOR_DAYS: has to be a whole number from 1 to 3650"),
         ({"PLANWIRE_DTA": "x"}, "PLANWIRE_DTA: unknown setting, did you mean PLANWIRE_DATA?"),
         ({"PLANWIRE_COLOR": "red"}, "PLANWIRE_COLOR: unknown setting; known are ALLOWED_ORIGINS,"),
         ({"DATABASE_HOST": "db.test"}, "DATABASE_HOST: unknown setting; known are"),
@@ -130,6 +131,7 @@ def test_values_are_read_and_normalised(tmp_path: Path) -> None:
         "ALLOWED_ORIGINS": "https://planwire.test, http://[::1]:3000,https://planwire.test",
         "FORWARDED_ALLOW_IPS": "10.0.0.0/8, ::1",
         "DATABASE_POOL_SIZE": "100",
+        "EVENT_CURSOR_DAYS": "30",
         "LOG_LEVEL": "WARNING",
         "REDIS_URL": "",
         # Somebody else's, and not like one of ours.
@@ -149,6 +151,7 @@ def test_values_are_read_and_normalised(tmp_path: Path) -> None:
         allowed_origins=("https://planwire.test", "http://[::1]:3000"),
         forwarded_allow_ips=("10.0.0.0/8", "::1"),
         database_pool_size=100,
+        event_cursor_days=30,
         log_level="warning",
         log_format="json",
     )

@@ -15,6 +15,7 @@ from domain.base.errors import NotFound
 from domain.base.paging import Key, KeyKind, Order, PageRequest
 from domain.base.permissions import Permission
 from domain.base.reads import Counts, One, Pages
+from domain.base.row_security import NARROWER
 from domain.identity import queries as identity
 from domain.organizations import queries as organizations
 from domain.projects import queries as projects
@@ -85,9 +86,14 @@ class DeclaredRead(Probe):
                 found.append("gives nothing to those whose it is")
         async with tenants.mine.admin.acting() as actor:
             found += [f"gives {given}" for given in await self._given(actor, keys)]
-            if isinstance(self.read, One) and self.read.table.org in self.read.table.columns:
+            if isinstance(self.read, One) and self.read.table.org in self.read.table.columns and self._can_be_locked:
                 found += await self._locked(actor, self.read, keys[0])
         return found
+
+    @property
+    def _can_be_locked(self) -> bool:
+        """Whether the application role changes rows of the table at all; the log is only ever added to."""
+        return "UPDATE" in NARROWER.get(self.read.table.name, ("UPDATE",))
 
     async def _keys(self, tenants: Tenants) -> list[Any]:
         """What the other tenant's rows are found by."""

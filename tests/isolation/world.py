@@ -80,6 +80,7 @@ async def make_world(marker: str, key: str) -> World:
         comment = await comments.create(actor, task.id, body=f"{marker} asks @({tenant.member.id})")
         reply = await comments.create(actor, task.id, body=f"{marker} answers", reply_to_id=comment.id)
     membership = await rows("SELECT id, user_id FROM membership WHERE org_id = $1", tenant.org_id)
+    (event,) = await rows("SELECT id FROM event WHERE subject_id = $1 AND type = 'TASK_CREATED'", task.id)
     membership_of = {row["user_id"]: row["id"] for row in membership}
     return World(
         tenant,
@@ -111,6 +112,7 @@ async def make_world(marker: str, key: str) -> World:
             "task_relation": relation.id,
             "comment": comment.id,
             "reply comment": reply.id,
+            "event": event["id"],
         },
         {"slug": tenant.slug, "identifier": task.identifier, "former identifier": moved.identifier},
     )

@@ -1,0 +1,185 @@
+"""The log of an organization: what happened, to what, by whom, and what changed with it."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+import strawberry
+from strawberry.utils.str_converters import to_camel_case
+
+from domain.base.errors import NotFound
+from domain.base.paging import PageRequest, request
+from domain.events import cursors, field_changes, queries
+from domain.events.field_changes import FieldChange as Change
+from domain.events.queries import EventRow, Wanted
+from domain.events.types import EventType
+from domain.organizations import actors
+from domain.organizations import queries as organization_queries
+from domain.projects import queries as project_queries
+from graph.base.context import Info
+from graph.base.fields import changes, column, computed, listed, optional, query, to_one
+from graph.base.ids import global_id, parse_id, split_id
+from graph.base.nodes import Node, node_of
+from graph.base.paging import Connection
+from graph.base.scalars import JSON
+from graph.identity import Actor
+from graph.organizations import Organization
+from graph.projects import Project
+
+strawberry.enum(EventType, description="What happened.")
+
+
+def _name(root: Change) -> str:
+    return to_camel_case(root.name)
+
+
+def _told(value: Any, root: Change) -> Any:
+    """The value as the API has it elsewhere: ids are global."""
+    if isinstance(value, list):
+        return [_told(item, root) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return global_id(root.reference, UUID(value)) if root.reference and value is not None else value
+
+
+def _before(root: Change) -> Any:
+    return _told(root.before, root)
+
+
+def _after(root: Change) -> Any:
+    return _told(root.after, root)
+
+
+async def _node(value: Any, root: Change, info: Info) -> Any:
+    if root.reference is None or not isinstance(value, str):
+        return None
+    return await node_of(info, root.reference, UUID(value))
+
+
+async def _before_node(root: Change, info: Info) -> Any:
+    return await _node(root.before, root, info)
+
+
+async def _after_node(root: Change, info: Info) -> Any:
+    return await _node(root.after, root, info)
+
+
+@strawberry.type
+class FieldChange:
+    """One field of the subject, or beside it, before and after. Both are null once the values were erased."""
+
+    field: str = computed(_name, needs=(), description="Its name.")
+    before: JSON | None = computed(_before, needs=(), description="Its value before; ids for a reference.")
+    after: JSON | None = computed(_after, needs=(), description="Its value after; ids for a reference.")
+    before_node: Node | None = computed(
+        _before_node, needs=(), description="What `before` refers to; null when the viewer may not see it."
+    )
+    after_node: Node | None = computed(
+        _after_node, needs=(), description="What `after` refers to; null when the viewer may not see it."
+    )
+
+
+def _cursor(root: EventRow, info: Info) -> str:
+    return cursors.write(info.context.settings, root.org_id, root.seq)
+
+
+def _subject_id(root: EventRow) -> strawberry.ID:
+    return strawberry.ID(global_id(root.subject_kind, root.subject_id))
+
+
+async def _subject(root: EventRow, info: Info) -> Any:
+    return await node_of(info, root.subject_kind, root.subject_id)
+
+
+def _changes(root: EventRow) -> Any:
+    return field_changes.of_event(root)
+
+
+@strawberry.type
+class Event(Node):
+    """Something that happened in an organization."""
+
+    row: ClassVar = EventRow
+    read: ClassVar = queries.by_ids
+
+    cursor: str = computed(
+        _cursor,
+        needs=("org_id", "seq"),
+        description="Opaque position in the organization's log; pass it as `after` to go on from here.",
+    )
+    type: EventType = column("What happened.")
+    occurred_at: datetime = column("When.")
+    actor: Actor | None = to_one(
+        actors.by_refs, key=("actor_kind", "actor_id"), description="Who did it; null when that is unknown."
+    )
+    organization: Organization = to_one(organization_queries.by_ids, key="org_id", description="Where.")
+    project: Project | None = to_one(
+        project_queries.by_ids, key="project_id", description="The project that it is part of, while that is there."
+    )
+    subject_id: strawberry.ID = computed(
+        _subject_id, needs=("subject_kind", "subject_id"), description="The id of what it is about."
+    )
+    subject: Node | None = computed(
+        _subject,
+        needs=("subject_kind", "subject_id"),
+        description="Null once the subject is gone or the viewer may not see it.",
+    )
+    changes: list[FieldChange] = computed(
+        _changes, needs=("type", "data", "erasable"), description="The fields that it set, changed or took along."
+    )
+
+
+def history_page(first: int | None = 20, after: str | None = None) -> PageRequest:
+    """Events, the oldest first."""
+    return request(queries.IN_ORDER, first=first, after=after, scope="history")
+
+
+@strawberry.input
+class EventFilter:
+    """Which events to keep. Every given key must hold."""
+
+    types: list[EventType] | None = optional("Of these types.")
+    project_id: strawberry.ID | None = optional("Of this project.")
+    subject_id: strawberry.ID | None = optional("About this subject.")
+
+
+def wanted(filter: EventFilter | None) -> Wanted:
+    """The filter as the domain has it. Raises BadInput for what is no id."""
+    given = {} if filter is None else changes(filter)
+    types, project_id, subject_id = (given.get(name) for name in ("types", "project_id", "subject_id"))
+    return Wanted(
+        types=None if types is None else tuple(types),
+        project_id=None if project_id is None else parse_id(project_id, "project", "filter", "projectId"),
+        subject=None if subject_id is None else split_id(subject_id, "filter", "subjectId"),
+    )
+
+
+@strawberry.type
+class EventQueries:
+    """Reads of the log."""
+
+    @query
+    async def changes(
+        self,
+        info: Info,
+        organization_id: strawberry.ID,
+        after: str | None = None,
+        first: int | None = 100,
+        filter: EventFilter | None = None,
+    ) -> Connection[Event]:
+        """The log after a cursor, oldest first, at most 100 a page; without `after` from the oldest.
+
+        The delta read for offline clients. It has the events that the viewer may see. RESYNC_REQUIRED for a cursor that
+        was given out too long ago.
+        """
+        org_id = parse_id(organization_id, "organization", "organizationId")
+        if org_id not in info.context.actor.standings:
+            raise NotFound("organization")
+        settings, kept = info.context.settings, wanted(filter)
+        found: Any = listed(
+            info,
+            queries.of_organizations,
+            org_id,
+            lambda: queries.asked(settings, org_id, first=first, after=after, wanted=kept),
+        )
+        return found  # type: ignore[no-any-return]
