@@ -88,6 +88,7 @@ class Door(Enum):
     MEMBERSHIPS_OF_A_USER = "domain.organizations.memberships.standings_of"
     SIGN_UP = "domain.identity.accounts.sign_up"
     SIGN_IN = "domain.identity.accounts.sign_in"
+    SIGN_IN_FAILURE = "domain.identity.accounts._note_failure"
     SESSION_CHECK = "domain.identity.sessions.authenticate"
     API_KEY_CHECK = "domain.organizations.api_keys.authenticate"
     HEALTH = "domain.base.migrate.current"

@@ -17,6 +17,7 @@ GLOBAL_TABLES: dict[str, tuple[str, ...]] = {
     "credential": (),
     "preferences": ("SELECT", "UPDATE"),
     "session": ("SELECT (id, user_id, user_agent, created_at, last_used_at, expires_at)", "DELETE"),
+    "security_entry": ("SELECT", "INSERT"),
     "tortoise_migrations": ("SELECT",),
 }
 

@@ -10,6 +10,7 @@ import re
 import zoneinfo
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import asyncpg
 import orjson
@@ -18,12 +19,14 @@ from email_validator import EmailNotValidError, validate_email
 from domain.adapters.throttle import Limit, Throttle
 from domain.base.actor import Actor
 from domain.base.clock import new_id, now
-from domain.base.database import Door, system, tx
+from domain.base.database import Door, execute, system, tx
 from domain.base.errors import Faults, Taken, WrongCredentials
-from domain.identity import passwords, queries, sessions
+from domain.base.sql import Sql
+from domain.identity import passwords, queries, security_log, sessions
 from domain.identity.models import Preferences, User
 from domain.identity.networks import network_of
 from domain.identity.queries import PreferencesRow, UserRow
+from domain.identity.security_log import Action, Origin
 from domain.identity.sessions import Started
 
 SIGN_UPS = Limit(tries=20, window_s=3600)
@@ -78,7 +81,7 @@ async def sign_up(
                 user_id,
                 at,
             )
-            return await sessions.start(connection, user_id, user_agent=user_agent)
+            return await _begin(connection, user_id, Action.SIGNED_UP, Origin(client_address, user_agent))
     except asyncpg.UniqueViolationError as failure:
         if failure.constraint_name != "users_email":
             raise
@@ -114,6 +117,7 @@ async def sign_in(
             )
         stored = found["password_digest"] if found else None
         if not await passwords.matches(password, stored) or found is None:
+            await _note_failure(found["id"] if found else new_id(), Origin(client_address, user_agent))
             await throttle.hit(network_key, WRONG_SIGN_INS)
             raise WrongCredentials("Address and password do not belong together.")
         await throttle.clear(account_key)
@@ -128,7 +132,28 @@ async def sign_in(
                 found["id"],
                 stored,
             )
-        return await sessions.start(connection, found["id"], user_agent=user_agent)
+        return await _begin(connection, found["id"], Action.SIGNED_IN, Origin(client_address, user_agent))
+
+
+async def _begin(connection: Any, user_id: UUID, action: Action, origin: Origin) -> Started:
+    started = await sessions.start(connection, user_id, user_agent=origin.user_agent)
+    await _write(connection, security_log.entries(user_id, action, session_ids=[started.session_id], origin=origin))
+    return started
+
+
+async def _note_failure(user_id: UUID, origin: Origin) -> None:
+    """An entry for the account, none for an address that has none; the time it takes must not tell which.
+
+    So the statement is the same, and the commit does not wait for the disk, which it would only after an entry.
+    """
+    async with system(Door.SIGN_IN_FAILURE) as connection:
+        await connection.execute("SET LOCAL synchronous_commit = off")
+        await _write(connection, security_log.entries(user_id, Action.SIGN_IN_FAILED, origin=origin))
+
+
+async def _write(connection: Any, statement: Sql) -> None:
+    text, values = statement.render()
+    await connection.execute(text, *values)
 
 
 async def profile_update(actor: Actor, **values: Any) -> UserRow:
@@ -145,6 +170,10 @@ async def profile_update(actor: Actor, **values: Any) -> UserRow:
     async with tx():
         if values:
             await User.filter(id=user_id).update(**values, updated_at=now())
+            told = security_log.entries(
+                user_id, Action.PROFILE_UPDATED, session_ids=[actor.session_id], details=[", ".join(sorted(values))]
+            )
+            await execute(told)
         return await queries.by_ids.get(actor, user_id)
 
 

@@ -64,3 +64,19 @@ class Session(Model):
 
     class Meta:
         table = "session"
+
+
+class SecurityEntry(Model):
+    """What happened to an account. `detail` names what was changed or denied; nothing of a secret is in it."""
+
+    id = fields.UUIDField(primary_key=True, default=new_id)
+    user_id = fields.UUIDField()
+    at = fields.DatetimeField(default=now)
+    action = fields.TextField()
+    session_id = fields.UUIDField(null=True)
+    detail = fields.TextField(null=True)
+    address_prefix = fields.TextField(null=True)
+    user_agent = fields.TextField(null=True)
+
+    class Meta:
+        table = "security_entry"

@@ -18,3 +18,12 @@ def network_of(address: str) -> str:
     if found.ipv4_mapped is not None:
         return str(found.ipv4_mapped)
     return str(ipaddress.IPv6Network((int(found), _PREFIX_LENGTH), strict=False))
+
+
+def prefix_of(address: str) -> str | None:
+    """So much of an address as tells the place and not the machine: 24 bits of version 4, 48 of version 6."""
+    try:
+        found = ipaddress.ip_address(network_of(address).partition("/")[0])
+    except ValueError:
+        return None
+    return str(ipaddress.ip_network((found.packed, 24 if found.version == 4 else 48), strict=False))

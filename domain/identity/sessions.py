@@ -7,16 +7,17 @@ from uuid import UUID
 
 from domain.base.actor import Actor
 from domain.base.clock import new_id, now
-from domain.base.database import Door, system, tx
+from domain.base.database import Door, execute, fetch, system, tx
 from domain.base.errors import NotFound
-from domain.identity import tokens
+from domain.base.sql import Row, sql
+from domain.identity import security_log, tokens
 from domain.identity.models import Session
+from domain.identity.security_log import Action
 
 PREFIX = "pws_"
 LIFETIME = timedelta(days=30)
 # A session that is used all the time is written once in this time and not at every request.
 TOUCH_AFTER = timedelta(minutes=1)
-_USER_AGENT_LENGTH = 500
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ async def start(connection: Any, user_id: UUID, *, user_agent: str | None) -> St
         started.session_id,
         user_id,
         tokens.digest(started.token),
-        user_agent and user_agent.replace("\x00", "")[:_USER_AGENT_LENGTH],
+        security_log.shortened(user_agent),
         at,
         at + LIFETIME,
     )
@@ -80,17 +81,23 @@ async def revoke(actor: Actor, session_id: UUID) -> None:
     async with tx():
         if not await Session.filter(id=session_id, user_id=user_id).delete():
             raise NotFound("session")
+        await execute(security_log.entries(user_id, Action.SESSION_REVOKED, session_ids=[session_id]))
 
 
 async def revoke_others(actor: Actor) -> None:
     """End all of the caller's sessions but the present one. Raises Unauthenticated."""
     user_id = actor.require_person()
     async with tx():
-        await Session.filter(user_id=user_id).exclude(id=actor.session_id).delete()
+        others = sql(
+            "DELETE FROM session WHERE user_id = {}::uuid AND id <> {}::uuid RETURNING id", user_id, actor.session_id
+        )
+        ended = [row["id"] for row in await fetch(others, Row)]
+        await execute(security_log.entries(user_id, Action.SESSION_REVOKED, session_ids=ended))
 
 
 async def sign_out(actor: Actor) -> None:
     """End the present session; nothing happens when it has ended already. Raises Unauthenticated."""
     user_id = actor.require_person()
     async with tx():
-        await Session.filter(id=actor.session_id, user_id=user_id).delete()
+        if await Session.filter(id=actor.session_id, user_id=user_id).delete():
+            await execute(security_log.entries(user_id, Action.SIGNED_OUT, session_ids=[actor.session_id]))

@@ -24,8 +24,9 @@ from strawberry.extensions import SchemaExtension
 
 from domain.base.actor import Actor
 from domain.base.database import act_for, acting_for
-from domain.base.errors import Unauthenticated
+from domain.base.errors import Forbidden, Unauthenticated
 from domain.events import queries as log_queries
+from domain.identity import security_log
 from graph.base.auth import actor_of, credentials_of
 from graph.base.context import Context, Operation
 
@@ -46,6 +47,7 @@ class Operations(SchemaExtension):
         context: Context = self.execution_context.context
         credentials = credentials_of(context.connection, context.connection_params)
         started = time.perf_counter()
+        security_log.come_from(context.client_address, context.connection.headers.get("user-agent"))
         caller: Actor | None = None
         refusal: Exception | None = None
         log_heads: dict[UUID, int] = {}
@@ -70,6 +72,7 @@ class Operations(SchemaExtension):
             try:
                 yield
             finally:
+                await self._note_denials(operation.caller or caller)
                 log.info(
                     "operation",
                     operation=self.execution_context.operation_name,
@@ -78,6 +81,17 @@ class Operations(SchemaExtension):
                     duration_ms=round((time.perf_counter() - started) * 1000, 2),
                     errors=len(getattr(self.execution_context.result, "errors", None) or ()),
                 )
+
+    async def _note_denials(self, caller: Actor | None) -> None:
+        """Tell the caller's account what it was refused. That this fails takes no answer away."""
+        errors = getattr(self.execution_context.result, "errors", None) or ()
+        told = [error.extensions or {} for error in errors]
+        denied = [str(each.get("permission")) for each in told if each.get("code") == Forbidden.code]
+        if caller is not None and denied:
+            try:
+                await security_log.note_denials(caller, denied)
+            except Exception:
+                log.exception("denials were not noted", permissions=denied)
 
     def on_validate(self) -> Iterator[None]:
         self._refuse_bad_literals()
