@@ -183,13 +183,13 @@ def test_workers_end_when_serve_is_killed(tmp_path: Path) -> None:
         serve.get("/health/ready")
 
 
-@pytest.mark.parametrize("command", ["migrate", "seed", "serve"])
-def test_a_database_that_does_not_answer_is_told_in_one_line(command: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [("migrate",), ("seed",), ("serve", "--port", "0")], ids=" ".join)
+def test_a_database_that_does_not_answer_is_told_in_one_line(command: tuple[str, ...], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     environ = {"DATABASE_URL": f"postgresql://owner:hunter2@127.0.0.1:{port}/pm", "SECRET_KEY": "k" * 32}
 
-    told = planwire(command, "--data", str(tmp_path), REDIS_URL="redis://127.0.0.1:1", **environ)
+    told = planwire(*command, "--data", str(tmp_path), REDIS_URL="redis://127.0.0.1:1", **environ)
 
     assert (told.returncode, told.stdout) == (1, "")
     assert told.stderr.startswith(f"planwire: the database pm at 127.0.0.1:{port} cannot be used: ")
