@@ -4,9 +4,12 @@ A `UserError` is the caller's to mend and travels in the payload; every other `D
 class names its code. What is neither is a bug: it is logged and masked.
 """
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, ClassVar
+
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 class ErrorCode(StrEnum):
@@ -200,6 +203,11 @@ class Faults:
         """`value` lies between `least` and `most`; None passes."""
         if value is not None and not least <= value <= most:
             self.add(f"Must be from {least} to {most}.", *path)
+
+    def color(self, value: str | None, *path: str) -> None:
+        """`value` is a color as #rrggbb; None passes."""
+        if value is not None and not _COLOR.fullmatch(value):
+            self.add("Must be a color like #1a2b3c.", *path)
 
     def required(self, values: dict[str, Any], *names: str) -> None:
         """None of `names` is cleared with null."""

@@ -29,8 +29,9 @@ from domain.labels import service as labels
 from domain.organizations import memberships
 from domain.organizations import service as organizations
 from domain.projects import service as projects
+from domain.projects import workflow_states
 from domain.projects.models import ProjectStatus
-from domain.tasks import relations, workflow
+from domain.tasks import relations
 from domain.tasks import service as tasks
 
 SIGN_IN = f"sign in: member@acme.test / {PASSWORD}"
@@ -198,7 +199,7 @@ class _Writing:
         )
         await projects.update(self._founder, row.id, status=ProjectStatus.ACTIVE)
         self._projects[project.key] = row.id
-        for state in await workflow.states_of(self._founder, row.id):
+        for state in await workflow_states.states_of(self._founder, row.id):
             self._states[project.key, state.name] = state.id
 
     async def _create_task(self, project: Project, task: Task, identifier: str) -> None:

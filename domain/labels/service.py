@@ -1,6 +1,5 @@
 """Labels: made, changed and deleted by who may change projects."""
 
-import re
 from typing import Any
 from uuid import UUID
 
@@ -16,8 +15,6 @@ from domain.labels.events import LabelCreated, LabelDeleted, LabelUpdated
 from domain.labels.models import Label
 from domain.labels.queries import LabelRow
 
-_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
-
 
 def _taken(name: str) -> Any:
     return unique("label_name", Taken(f"There is a label {name!r} already.", "name"))
@@ -28,8 +25,7 @@ def _check(values: dict[str, Any]) -> None:
     faults.required(values, "name", "color")
     faults.text(values.get("name"), "name", least=1, most=50)
     faults.text(values.get("description"), "description", least=0, most=500)
-    if (color := values.get("color")) is not None and not _COLOR.fullmatch(color):
-        faults.add("Must be a color like #1a2b3c.", "color")
+    faults.color(values.get("color"), "color")
     faults.check()
 
 

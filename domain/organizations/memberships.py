@@ -10,7 +10,7 @@ from uuid import UUID
 from domain.base.actor import Actor, Standing
 from domain.base.clock import new_id, now
 from domain.base.database import Door, fetch_value, require_transaction, system, tenant_changed, tx, unique
-from domain.base.errors import Conflict
+from domain.base.errors import Conflict, Invalid
 from domain.base.models import save
 from domain.base.permissions import Permission, Role
 from domain.base.sql import sql
@@ -40,6 +40,12 @@ async def hold(org_id: UUID, user_id: UUID) -> bool:
         "SELECT true FROM membership WHERE org_id = {} AND user_id = {} AND ended_at IS NULL FOR SHARE", org_id, user_id
     )
     return bool(await fetch_value(held))
+
+
+async def require_member(org_id: UUID, user_id: UUID | None, path: str) -> None:
+    """Raises Invalid (`path`) unless it is nobody or a present member, whom the transaction then keeps from leaving."""
+    if user_id is not None and not await hold(org_id, user_id):
+        raise Invalid("Must be a member of the organization.", path)
 
 
 @asynccontextmanager

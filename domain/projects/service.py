@@ -14,7 +14,7 @@ from uuid import UUID
 from domain.base.actor import Actor
 from domain.base.clock import new_id, now
 from domain.base.database import execute, fetch_value, tx
-from domain.base.errors import Conflict, Faults, Invalid, Taken
+from domain.base.errors import Conflict, Faults, Taken
 from domain.base.models import check_version, save
 from domain.base.permissions import Permission
 from domain.base.sql import sql
@@ -71,12 +71,6 @@ def _check(values: dict[str, Any], present: ProjectRow | None = None) -> None:
 def _last_given(values: dict[str, Any]) -> str:
     """Which of the two dates to blame: the target, unless the start alone was given."""
     return "start_date" if values.get("target_date") is None else "target_date"
-
-
-async def _hold_lead(org_id: UUID, user_id: UUID | None) -> None:
-    """Raises Invalid unless it is nobody or a present member, whom the transaction then keeps from leaving."""
-    if user_id is not None and not await memberships.hold(org_id, user_id):
-        raise Invalid("Must be a member of the organization.", "lead_id")
 
 
 def keys_for(name: str) -> Iterator[str]:
@@ -137,7 +131,7 @@ async def create(
     values["lead_id"] = lead_id
     project_id = new_id()
     async with tx():
-        await _hold_lead(org_id, lead_id)
+        await memberships.require_member(org_id, lead_id, "lead_id")
         if key is None:
             key = await _insert_under_made_key(project_id, org_id, values)
         elif not await _insert(project_id, org_id, key, values):
@@ -166,7 +160,7 @@ async def update(actor: Actor, project_id: UUID, *, if_version: int | None = Non
         _check(values, project)
         if differing := changes(project, values):
             if "lead_id" in differing:
-                await _hold_lead(project.org_id, values["lead_id"])
+                await memberships.require_member(project.org_id, values["lead_id"], "lead_id")
             await save(Project, project, **{name: change.now for name, change in differing.items()})
             emit(actor, project.org_id, ProjectUpdated(subject_id=project.id, project_id=project.id, **differing))
     return await queries.by_ids.get(actor, project_id)

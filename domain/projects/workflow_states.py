@@ -4,7 +4,6 @@ Every change holds the project's row alone. What happens to the tasks of a state
 which is handed in and runs before the state's own row changes: tasks are locked before states.
 """
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
@@ -29,7 +28,6 @@ Recategorize = Callable[[Actor, ProjectRow, StateRow, str], Awaitable[None]]
 """Brings the tasks of a state up to the category that it is about to have."""
 
 MOST_STATES = 30
-_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 def _taken(name: str) -> Any:
@@ -40,15 +38,15 @@ def _check(values: dict[str, Any], last_position: int) -> None:
     faults = Faults()
     faults.required(values, "name", "category", "color", "position")
     faults.text(values.get("name"), "name", least=1, most=60)
-    if (color := values.get("color")) is not None and not _COLOR.fullmatch(color):
-        faults.add("Must be a color like #1a2b3c.", "color")
+    faults.color(values.get("color"), "color")
     faults.number(values.get("position"), "position", least=0, most=last_position)
     faults.check()
 
 
-async def _states_of(actor: Actor, project: ProjectRow) -> list[StateRow]:
-    found = await queries.states_of_projects(actor, [project.id], queries.STATES.columns)
-    return found.get(project.id, [])
+async def states_of(actor: Actor, project_id: UUID) -> list[StateRow]:
+    """The project's states by position, with every column."""
+    found = await queries.states_of_projects(actor, [project_id], queries.STATES.columns)
+    return found.get(project_id, [])
 
 
 async def _open(actor: Actor, state_id: UUID, path: str = "id") -> tuple[ProjectRow, StateRow, list[StateRow]]:
@@ -57,7 +55,7 @@ async def _open(actor: Actor, state_id: UUID, path: str = "id") -> tuple[Project
     project = await projects.open_for_tasks(
         actor, seen.project_id, Permission.PROJECT_UPDATE, exclusive=True, path=path
     )
-    states = await _states_of(actor, project)
+    states = await states_of(actor, project.id)
     for state in states:
         if state.id == state_id:
             return project, state, states
@@ -96,7 +94,7 @@ async def create(
         project = await projects.open_for_tasks(
             actor, project_id, Permission.PROJECT_UPDATE, exclusive=True, path="project_id"
         )
-        count = len(await _states_of(actor, project))
+        count = len(await states_of(actor, project.id))
         position = count if position is None else position
         _check({"name": name, "color": color, "position": position}, count)
         if count >= MOST_STATES:

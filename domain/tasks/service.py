@@ -18,6 +18,7 @@ from domain.base.permissions import Permission
 from domain.events.log import Change, changes, emit
 from domain.organizations import memberships
 from domain.projects import service as projects
+from domain.projects import workflow_states
 from domain.projects.queries import ProjectRow
 from domain.tasks import labeling, places, queries, relations, trees, workflow
 from domain.tasks.events import (
@@ -44,12 +45,6 @@ def _check(values: dict[str, Any]) -> None:
     faults.text(values.get("description"), "description", least=0, most=100_000)
     faults.number(values.get("estimate"), "estimate", least=0, most=LARGEST_ESTIMATE)
     faults.check()
-
-
-async def _require_assignable(org_id: UUID, user_id: UUID | None) -> None:
-    """Raises Invalid unless it is nobody or a present member, whom the transaction then keeps from leaving."""
-    if user_id is not None and not await memberships.hold(org_id, user_id):
-        raise Invalid("Must be a member of the organization.", "assignee_id")
 
 
 async def open_for_change(
@@ -91,9 +86,9 @@ async def create(
     async with tx():
         project = await projects.open_for_tasks(actor, project_id, Permission.TASK_CREATE, path="project_id")
         _check({"title": title, "description": description, "estimate": estimate})
-        states = await workflow.states_of(actor, project.id)
+        states = await workflow_states.states_of(actor, project.id)
         state = workflow.initial(states) if state_id is None else workflow.state_of(states, state_id, "state_id")
-        await _require_assignable(project.org_id, assignee_id)
+        await memberships.require_member(project.org_id, assignee_id, "assignee_id")
         if parent_id is not None:
             await trees.check_parent(actor, project.id, parent_id)
         labels = await labeling.check(actor, project.org_id, label_ids or [], "label_ids")
@@ -151,7 +146,7 @@ async def update(actor: Actor, task_id: UUID, *, if_version: int | None = None, 
         )
         assigned = changes(task, {"assignee_id": values["assignee_id"]} if "assignee_id" in values else {})
         if assigned:
-            await _require_assignable(task.org_id, assigned["assignee_id"].now)
+            await memberships.require_member(task.org_id, assigned["assignee_id"].now, "assignee_id")
         moved = await _enter(actor, task, values["state_id"]) if "state_id" in values else {}
         await _write(actor, task, differing | assigned | moved, labels)
         return await queries.by_ids.get(actor, task_id)
@@ -161,7 +156,7 @@ async def _enter(actor: Actor, task: TaskRow, state_id: UUID) -> dict[str, Any]:
     """What changes when the task goes to the end of another state of its project; nothing when it is there already."""
     if state_id == task.state_id:
         return {}
-    states = await workflow.states_of(actor, task.project_id)
+    states = await workflow_states.states_of(actor, task.project_id)
     target = workflow.state_of(states, state_id, "state_id")
     await workflow.check_move(actor, workflow.state_of(states, task.state_id), target)
     await places.lock(actor, target.id)

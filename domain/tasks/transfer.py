@@ -15,6 +15,7 @@ from domain.base.sql import sql
 from domain.events.log import changes, emit
 from domain.projects import queries as project_queries
 from domain.projects import service as projects
+from domain.projects import workflow_states
 from domain.projects.queries import ProjectRow, StateRow
 from domain.tasks import places, queries, trees, workflow
 from domain.tasks.events import TaskTransferred
@@ -50,8 +51,8 @@ async def transfer(actor: Actor, task_id: UUID, *, project_id: UUID, state_id: U
 
 async def _move(actor: Actor, tasks: list[TaskRow], target: ProjectRow, state_id: UUID | None) -> None:
     """Give every task, the first of which is the root, its number, state, rank and former identifier."""
-    old_states = {state.id: state for state in await workflow.states_of(actor, tasks[0].project_id)}
-    new_states = await workflow.states_of(actor, target.id)
+    old_states = {state.id: state for state in await workflow_states.states_of(actor, tasks[0].project_id)}
+    new_states = await workflow_states.states_of(actor, target.id)
     chosen = [workflow.first_of(new_states, old_states[task.state_id].category) for task in tasks]
     if state_id is not None:
         chosen[0] = workflow.state_of(new_states, state_id, "state_id")

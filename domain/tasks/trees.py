@@ -20,17 +20,19 @@ async def check_parent(actor: Actor, project_id: UUID, parent_id: UUID, task_id:
     below = [] if task_id is None else await subtree(actor, task_id)
     if parent_id in {task.id for task in below}:
         raise Invalid("A task cannot be below itself.", "parent_id")
-    levels = await _level(parent_id) + max((await _height(task_id) if task_id else 1), 1)
+    # The last of a subtree is the deepest; a task that is still to be made is a level of its own.
+    levels = await _level(parent_id) + (below[-1]["level"] if below else 1)
     if levels > DEEPEST:
         raise Invalid(f"Tasks nest at most {DEEPEST} levels deep.", "parent_id")
 
 
 async def subtree(actor: Actor, task_id: UUID) -> list[TaskRow]:
-    """The task and all below it, parents first."""
+    """The task and all below it, parents first; the column `level` is 1 for the task itself."""
     statement = sql(
         "WITH RECURSIVE tree AS (SELECT id, 1 AS level FROM task WHERE id = {} UNION ALL "
         "SELECT child.id, tree.level + 1 FROM task AS child JOIN tree ON child.parent_id = tree.id) "
-        "SELECT {} FROM task JOIN tree ON tree.id = task.id WHERE {} ORDER BY tree.level, task.rank, task.id",
+        "SELECT {}, tree.level FROM task JOIN tree ON tree.id = task.id WHERE {} "
+        "ORDER BY tree.level, task.rank, task.id",
         task_id,
         queries.TASKS.select(actor, queries.TASKS.columns),
         queries.visible(actor),
@@ -49,16 +51,3 @@ async def _level(task_id: UUID) -> int:
         )
     )
     return level
-
-
-async def _height(task_id: UUID) -> int:
-    """1 for a task without subtasks."""
-    height: int = await fetch_value(
-        sql(
-            "WITH RECURSIVE tree AS (SELECT id, 1 AS level FROM task WHERE id = {} UNION ALL "
-            "SELECT child.id, tree.level + 1 FROM task AS child JOIN tree ON child.parent_id = tree.id) "
-            "SELECT max(level) FROM tree",
-            task_id,
-        )
-    )
-    return height

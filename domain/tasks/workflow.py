@@ -12,12 +12,6 @@ from domain.projects.models import StateCategory
 from domain.projects.queries import StateRow
 
 
-async def states_of(actor: Actor, project_id: UUID) -> list[StateRow]:
-    """The project's states by position, with every column."""
-    found = await projects.states_of_projects(actor, [project_id], projects.STATES.columns)
-    return found.get(project_id, [])
-
-
 def state_of(states: Sequence[StateRow], state_id: UUID, *path: str) -> StateRow:
     """The state with the id. Raises Invalid (`path`) when the project has none such."""
     for state in states:

@@ -75,6 +75,11 @@ class Operation:
         self._loaders.clear()
 
 
+def running() -> Operation | None:
+    """The operation that runs in this task; None before one began."""
+    return _running.get(None)
+
+
 @dataclass
 class Context:
     """What one request or socket brings along."""

@@ -13,7 +13,7 @@ from strawberry.utils.str_converters import to_camel_case
 
 from domain.base import errors
 from domain.base.errors import ErrorCode, RequestError, UserErrors
-from graph.base.context import Operation, _running
+from graph.base.context import Operation, running
 from graph.base.nodes import Node
 from graph.base.scalars import BigInt
 
@@ -77,7 +77,7 @@ def mutation(function: Callable[..., Any]) -> Any:
 
     @wraps(function)
     async def resolve(*args: Any, **kwargs: Any) -> Any:
-        _running.get().forget()
+        kwargs["info"].context.operation.forget()
         try:
             return await function(*args, **kwargs)
         except (errors.UserError, UserErrors) as refusal:
@@ -113,7 +113,7 @@ class CodedErrors(MaskErrors):
     """Gives every top-level error its code; a bug is logged with the request's id and told without its message."""
 
     def _process_errors(self, errors: list[GraphQLError]) -> list[GraphQLError]:
-        return [_coded(error, _running.get(None)) for error in errors]
+        return [_coded(error, running()) for error in errors]
 
 
 def _coded(error: GraphQLError, operation: Operation | None) -> GraphQLError:
