@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -28,18 +29,16 @@ from domain.base.settings import Settings, SettingsError, is_loopback, load
 from domain.demo import seed
 from graph import schema
 from graph.app import create_app
+from graph.server import BACKLOG, REQUESTS_DEADLINE_S
+from graph.server import configuration as server_configuration
 
 SCHEMA_FILE = Path(__file__).resolve().parent / "schema.graphql"
 DIFF_LINES = 40
-BACKLOG = 2048
 READY_DEADLINE_S = 60.0
 READY_POLL_S = 0.05
-# Requests get this long to end, then the application to close its connections. With the servers' own deadlines every
-# process has ended in under 5 s.
-REQUESTS_DEADLINE_S = 2
-SHUTDOWN_DEADLINE_S = 2.4
-# A frame is one operation; 256 KiB is more than any document that passes the limits.
-WEBSOCKET_FRAME_BYTES = 256 * 1024
+# After its requests the application closes its connections. With the servers' own deadlines every process has ended in
+# under 5 s.
+SHUTDOWN_DEADLINE_S = REQUESTS_DEADLINE_S + 0.4
 # A worker that dies younger than this did not get to work; the third in a row says that none will.
 WORKER_YOUNG_S = 10.0
 WORKER_TRIES = 3
@@ -313,22 +312,7 @@ class _Server(uvicorn.Server):
 
 
 async def _serve_until_cancelled(settings: Settings, listener: socket.socket) -> None:
-    server = _Server(
-        uvicorn.Config(
-            create_app(settings),
-            http="httptools",
-            ws="websockets-sansio",
-            ws_max_size=WEBSOCKET_FRAME_BYTES,
-            ws_per_message_deflate=False,
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            forwarded_allow_ips=list(settings.forwarded_allow_ips),
-            backlog=BACKLOG,
-            timeout_graceful_shutdown=REQUESTS_DEADLINE_S,
-        )
-    )
+    server = _Server(server_configuration(create_app(settings), settings))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await asyncio.shield(serving)
@@ -348,8 +332,10 @@ async def _serve_here(settings: Settings, listener: socket.socket, ready_lines: 
 async def _serve_in_workers(
     settings: Settings, listener: socket.socket, count: int, ready_lines: Sequence[str]
 ) -> None:
-    workers = [_keep_worker(settings, listener, number) for number in range(1, count + 1)]
-    await _all(*workers, _announce(listener, ready_lines))
+    with tempfile.TemporaryDirectory(prefix="planwire-metrics-") as metrics:
+        os.environ[telemetry.METRICS_DIRECTORY] = metrics
+        workers = [_keep_worker(settings, listener, number) for number in range(1, count + 1)]
+        await _all(*workers, _announce(listener, ready_lines))
 
 
 async def _all(*work: Coroutine[Any, Any, None]) -> None:
@@ -405,6 +391,7 @@ async def _keep_worker(settings: Settings, listener: socket.socket, number: int)
             if worker.is_alive():
                 await _stop_worker(worker)
         worker.join()
+        telemetry.forget_process(worker.pid or 0)
         log.error("worker ended", worker=number, pid=worker.pid, exit_code=worker.exitcode)
         young = young + 1 if clock() - begun < WORKER_YOUNG_S else 0
         if young == WORKER_TRIES:

@@ -1,4 +1,4 @@
-"""The ASGI application: start and stop, /graphql over HTTP and websocket, GraphiQL, health."""
+"""The ASGI application: start and stop, /graphql over HTTP and websocket, GraphiQL, metrics, health."""
 
 import asyncio
 import json
@@ -19,39 +19,23 @@ from strawberry.asgi import GraphQL
 from strawberry.exceptions import ConnectionRejectionError
 from strawberry.http import GraphQLRequestData
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
-from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import SubscribeMessage
 from strawberry.types.unset import UnsetType
 
 from domain.adapters.wiring import Adapters
 from domain.base import database, migrate
 from domain.base.errors import RequestError, Unauthenticated
 from domain.base.settings import Settings
+from graph import inbound
 from graph.base.auth import actor_of, credentials_of
 from graph.base.context import Context
+from graph.base.live import Live
 from graph.graphiql.page import assets, page
 from graph.schema import schema
+from graph.socket import Socket, is_name
 
 INIT_TIMEOUT = timedelta(seconds=10)
 READY_WITHIN_S = 2.0
 BODY_BYTES = 1024 * 1024
-
-
-class Socket(BaseGraphQLTransportWSHandler[Context, None]):
-    """Strawberry's handler, which executes what it is sent unseen."""
-
-    async def handle_subscribe(self, message: SubscribeMessage) -> None:
-        payload: Any = message.get("payload")
-        if (
-            not isinstance(message.get("id"), str)
-            or not isinstance(payload, dict)
-            or not isinstance(payload.get("query"), str)
-            or not isinstance(payload.get("variables"), dict | None)
-            or not _is_name(payload.get("operationName"))
-        ):
-            await self.handle_invalid_message("Invalid subscribe message")
-            return
-        await super().handle_subscribe(message)
 
 
 class Endpoint(GraphQL[Context, None]):
@@ -59,7 +43,7 @@ class Endpoint(GraphQL[Context, None]):
 
     graphql_transport_ws_handler_class = Socket
 
-    def __init__(self, settings: Settings, adapters: Adapters) -> None:
+    def __init__(self, settings: Settings, adapters: Adapters, live: Live) -> None:
         super().__init__(
             schema,
             subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
@@ -69,13 +53,15 @@ class Endpoint(GraphQL[Context, None]):
         )
         self._settings = settings
         self._adapters = adapters
+        self._live = live
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
-        return Context(self._settings, self._adapters, request, response if isinstance(response, Response) else None)
+        sent = response if isinstance(response, Response) else None
+        return Context(self._settings, self._adapters, request, sent, self._live)
 
     async def on_ws_connect(self, context: Context) -> UnsetType | dict[str, object] | None:
         try:
-            await actor_of(credentials_of(context.connection, context.connection_params))
+            context.caller = await actor_of(credentials_of(context.connection, context.connection_params))
         except Unauthenticated as refusal:
             raise ConnectionRejectionError from refusal
         return await super().on_ws_connect(context)
@@ -93,7 +79,7 @@ class Endpoint(GraphQL[Context, None]):
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> Any:
         """The request of the body or the URL. Raises HTTPException 400 for an operation name that is none."""
         data = await super().parse_http_body(request)
-        if isinstance(data, GraphQLRequestData) and not _is_name(data.operation_name):
+        if isinstance(data, GraphQLRequestData) and not is_name(data.operation_name):
             raise HTTPException(400, "The GraphQL operation's `operationName` must be a name or null, if provided.")
         return data
 
@@ -104,25 +90,23 @@ class Endpoint(GraphQL[Context, None]):
         return HTMLResponse(page(), headers={"Cache-Control": "no-cache"})
 
 
-def _is_name(found: object) -> bool:
-    return found is None or (isinstance(found, str) and found.isprintable())
-
-
 def create_app(settings: Settings) -> Starlette:
     """The application over the servers that the settings name."""
     adapters = Adapters.of(settings)
-    endpoint: ASGIApp = Endpoint(settings, adapters)
+    live = Live.of(adapters)
+    endpoint: ASGIApp = Endpoint(settings, adapters, live)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await database.connect(settings)
         try:
-            yield
+            async with live.running():
+                yield
         finally:
             await database.disconnect()
             await adapters.close()
 
-    async def live(_request: Request) -> Response:
+    async def is_live(_request: Request) -> Response:
         return JSONResponse({"live": True})
 
     async def ready(_request: Request) -> Response:
@@ -139,7 +123,10 @@ def create_app(settings: Settings) -> Starlette:
         Route("/graphql", endpoint, methods=["GET", "POST"]),
         WebSocketRoute("/graphql", endpoint),
         Mount("/graphiql", assets()),
-        Route("/health/live", live),
+        Route("/metrics", inbound.metrics(settings)),
+        Route("/health/live", is_live),
         Route("/health/ready", ready),
     ]
-    return Starlette(routes=routes, lifespan=lifespan, max_body_size=BODY_BYTES)
+    app = Starlette(routes=routes, lifespan=lifespan, max_body_size=BODY_BYTES)
+    app.state.live, app.state.adapters = live, adapters
+    return app

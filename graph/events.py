@@ -1,7 +1,10 @@
-"""The log of an organization: what happened, to what, by whom, and what changed with it."""
+"""The log of an organization: what happened, to what, by whom, and what changed with it; read once, or followed."""
 
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import strawberry
@@ -9,6 +12,7 @@ from strawberry.utils.str_converters import to_camel_case
 
 from domain.base.errors import NotFound
 from domain.base.paging import PageRequest, request
+from domain.base.permissions import Permission
 from domain.events import cursors, field_changes, queries
 from domain.events.field_changes import FieldChange as Change
 from domain.events.queries import EventRow, Wanted
@@ -17,13 +21,15 @@ from domain.organizations import actors
 from domain.organizations import queries as organization_queries
 from domain.projects import queries as project_queries
 from graph.base.context import Info
-from graph.base.fields import changes, column, computed, listed, optional, query, to_one
+from graph.base.fields import changes, column, computed, listed, optional, query, subscription, to_one
 from graph.base.ids import global_id, parse_id, split_id
+from graph.base.live import events_of
 from graph.base.nodes import Node, node_of
 from graph.base.paging import Connection
 from graph.base.scalars import JSON
+from graph.base.selection import columns
 from graph.identity import Actor
-from graph.organizations import Organization
+from graph.organizations import Membership, Organization
 from graph.projects import Project
 
 strawberry.enum(EventType, description="What happened.")
@@ -154,6 +160,15 @@ def wanted(filter: EventFilter | None) -> Wanted:
     )
 
 
+After = Annotated[
+    str | None,
+    strawberry.argument(
+        description="An event's `cursor` or an organization's `eventCursor`: what was committed behind it comes first. "
+        "Without it, what is committed from now on."
+    ),
+]
+
+
 @strawberry.type
 class EventQueries:
     """Reads of the log."""
@@ -183,3 +198,68 @@ class EventQueries:
             lambda: queries.asked(settings, org_id, first=first, after=after, wanted=kept),
         )
         return found  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Told:
+    """The source of a change that names its event."""
+
+    event: EventRow
+
+
+async def _membership(root: Told, info: Info) -> Any:
+    return await info.context.load(organization_queries.memberships_by_ids, root.event.subject_id, columns(info))
+
+
+@strawberry.type
+class MembershipChange:
+    """A membership that came, changed or went."""
+
+    event: Event = strawberry.field(description="What happened.")
+    membership: Membership | None = computed(
+        _membership, needs=(), description="The membership as it stands now; null once it has ended."
+    )
+
+
+_MEMBERSHIPS = Wanted(
+    types=(EventType.MEMBERSHIP_CREATED, EventType.MEMBERSHIP_UPDATED, EventType.MEMBERSHIP_DELETED),
+)
+
+
+@strawberry.type
+class EventSubscriptions:
+    """The log as it grows."""
+
+    @subscription
+    async def events(
+        self,
+        info: Info,
+        organization_id: strawberry.ID,
+        after: After = None,
+        filter: EventFilter | None = None,
+    ) -> AsyncIterator[Event]:
+        """Replays what was committed after `after`, then goes on live; every event exactly once, in order.
+
+        Without `after` it begins now. It has the events that the viewer may see when they are sent. RESYNC_REQUIRED for
+        a cursor that was given out too long ago.
+        """
+        org_id = parse_id(organization_id, "organization", "organizationId")
+        found: Any = await events_of(info, org_id, Permission.ORG_READ, after=after, kept=wanted(filter))
+        return found  # type: ignore[no-any-return]
+
+    @subscription
+    async def membership_changed(
+        self, info: Info, organization_id: strawberry.ID, after: After = None
+    ) -> AsyncIterator[MembershipChange]:
+        """Memberships of one organization as they come, change and go. Needs MEMBERS_READ."""
+        org_id = parse_id(organization_id, "organization", "organizationId")
+        events = await events_of(info, org_id, Permission.MEMBERS_READ, after=after, kept=_MEMBERSHIPS)
+        found: Any = told(events)
+        return found  # type: ignore[no-any-return]
+
+
+async def told(events: AsyncGenerator[EventRow, None]) -> AsyncIterator[Told]:
+    """Each event as the source of a change. Closing it closes the events."""
+    async with aclosing(events):
+        async for event in events:
+            yield Told(event)

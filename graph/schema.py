@@ -1,4 +1,4 @@
-"""Query and Mutation, assembled from the feature files, and the schema that they make."""
+"""Query, Mutation and Subscription, assembled from the feature files, and the schema that they make."""
 
 import inspect
 from typing import Any
@@ -14,12 +14,13 @@ from graph.base.nodes import nodes_by_kind
 from graph.base.operations import Operations
 from graph.base.scalars import SCALARS
 from graph.comments import CommentMutations
-from graph.events import EventQueries
+from graph.events import EventQueries, EventSubscriptions
 from graph.identity import IdentityMutations, IdentityQueries
 from graph.labels import LabelMutations
 from graph.nodes import NodeQueries
 from graph.organizations import OrganizationMutations, OrganizationQueries
 from graph.projects import ProjectMutations, ProjectQueries
+from graph.task_changes import TaskSubscriptions
 from graph.tasks import TaskMutations, TaskQueries
 from graph.workflow import WorkflowStateMutations
 
@@ -59,6 +60,11 @@ class Mutation(
     """All that changes something. Mutations of one operation run one after the other."""
 
 
+@strawberry.type
+class Subscription(EventSubscriptions, TaskSubscriptions):
+    """All that can be followed, over graphql-transport-ws."""
+
+
 class Schema(strawberry.Schema):
     """The schema, with a description for all that says the same everywhere."""
 
@@ -85,6 +91,7 @@ def _describe(schema: GraphQLSchema) -> None:
 schema = Schema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
     types=[*ERROR_TYPES, *nodes_by_kind().values()],
     extensions=[
         # Validation overwrites what was found before it; what Operations finds comes after.

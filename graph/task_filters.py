@@ -10,6 +10,7 @@ from strawberry.utils.str_converters import to_camel_case
 
 from domain.base.errors import BadInput
 from domain.base.paging import Key, KeyKind, Order, PageRequest, request
+from domain.base.sql import Sql
 from domain.projects.models import StateCategory
 from domain.tasks import filters, queries
 from domain.tasks.models import Priority
@@ -219,6 +220,11 @@ def _order(order_by: list[TaskOrder] | None) -> Order:
         raise BadInput("Each field can be sorted by once.", path=["orderBy"])
     keys = [queries.SORTS[order.field.value].directed(order.direction is OrderDirection.DESC) for order in order_by]
     return Order((*keys, Key("task.id", KeyKind.UUID)))
+
+
+def task_predicate(filter: TaskFilter | None) -> Sql:
+    """Holds for the tasks that the filter keeps; without one, for those that are not archived. Raises BadInput."""
+    return filters.predicate(_plain(filter) if filter else {})
 
 
 def task_request(order: Order, filter: TaskFilter | None, **place: Any) -> PageRequest:

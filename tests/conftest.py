@@ -1,15 +1,20 @@
 """Real servers for every test process, and two tenants that know nothing of each other."""
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+import uvicorn
 
 from domain.adapters.wiring import Adapters
 from domain.base import database
 from domain.base.embedded import running
 from domain.base.migrate import migrate
 from domain.base.settings import Settings, load
+from graph.app import create_app
+from graph.server import configuration
 from tests import client, factories
 from tests.factories import Tenant
 
@@ -53,3 +58,19 @@ async def acme(adapters: Adapters) -> Tenant:
 async def globex(adapters: Adapters) -> Tenant:
     """Another fresh organization: the stranger's."""
     return await factories.make_tenant("globex")
+
+
+@pytest.fixture(scope="session")
+async def address(settings: Settings, adapters: Adapters) -> AsyncIterator[str]:
+    """host:port of the application under uvicorn, in this process, over this process's servers."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    app = create_app(settings)
+    # Its own start would connect to the database a second time.
+    server = uvicorn.Server(configuration(app, settings, lifespan=False))
+    async with app.state.live.running():
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        await serving
+    await app.state.adapters.close()
+    listener.close()

@@ -2,37 +2,20 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from domain.adapters.wiring import Adapters
 from domain.base.settings import Settings
-from graph.app import create_app
 from graph.base.auth import COOKIE
 from tests.factories import Person, Tenant, execute, make_person, rows
 
 VIEWER = "{ viewer { user { id name } } }"
 RENAME = 'mutation { profileUpdate(input: {name: "Renamed"}) { viewer { user { name } } errors { code } } }'
-
-
-@pytest.fixture(scope="module")
-async def address(settings: Settings, adapters: Adapters) -> AsyncIterator[str]:
-    """host:port of the application under uvicorn, in this process, over this process's database."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(create_app(settings), lifespan="off", log_config=None, ws="websockets-sansio")
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    yield f"127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    await serving
-    listener.close()
 
 
 @pytest.fixture

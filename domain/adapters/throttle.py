@@ -42,7 +42,7 @@ class Throttle:
         pool = BlockingConnectionPool.from_url(
             url, max_connections=20, timeout=_TIMEOUT_S, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
         )
-        self._redis = Redis(connection_pool=pool)
+        self._redis = Redis.from_pool(pool)
         self._count = self._redis.register_script(_COUNT)
 
     async def hit(self, key: str, limit: Limit) -> None:

@@ -63,9 +63,9 @@ class Actor:
         return cls(ActorRef(ActorKind.API_KEY, key_id), user_id, dict(standings), api_key_id=key_id)
 
     @classmethod
-    def system(cls, org_id: UUID) -> "Actor":
-        """The product itself at work in one organization."""
-        return cls(ActorRef(ActorKind.SYSTEM, None), None, {org_id: Standing.of_role(Role.ADMIN)})
+    def system(cls, *org_ids: UUID) -> "Actor":
+        """The product itself at work in these organizations."""
+        return cls(ActorRef(ActorKind.SYSTEM, None), None, dict.fromkeys(org_ids, Standing.of_role(Role.ADMIN)))
 
     def permissions(self, org_id: UUID) -> frozenset[Permission]:
         """What the caller may do in the organization; nothing in a stranger's."""
@@ -92,6 +92,11 @@ class Actor:
     def join(self, org_id: UUID, standing: Standing) -> None:
         """Give the caller a standing for the rest of the operation."""
         self.standings[org_id] = standing
+
+    def stand(self, standings: Mapping[UUID, Standing]) -> None:
+        """Give the caller these standings and no others, in the mapping that the tenant set reads."""
+        self.standings.clear()
+        self.standings.update(standings)
 
     def leave(self, org_id: UUID) -> None:
         """Take the caller's standing away for the rest of the operation."""

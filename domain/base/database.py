@@ -91,6 +91,7 @@ class Door(Enum):
     SIGN_IN_FAILURE = "domain.identity.accounts._note_failure"
     SESSION_CHECK = "domain.identity.sessions.authenticate"
     API_KEY_CHECK = "domain.organizations.api_keys.authenticate"
+    OPEN_SOCKETS = "domain.organizations.presence.present"
     HEALTH = "domain.base.migrate.current"
     SEED = "domain.demo.seed.seed"
 
@@ -360,10 +361,15 @@ class Transaction(TransactionWrapper):
         self._connection = connection  # type: ignore[assignment]  # a pooled proxy has the same methods
         self.connection = connection
         self.at_end: dict[Callable[[list[Any]], Awaitable[None]], list[Any]] = {}
+        self.committed: list[Callable[[], None]] = []
 
     def collect(self, write: Callable[[list[Any]], Awaitable[None]], item: Any) -> None:
         """Keep `item`; `write` gets all that were kept for it just before the commit."""
         self.at_end.setdefault(write, []).append(item)
+
+    def after_commit(self, act: Callable[[], None]) -> None:
+        """Let `act` run once the commit is done. A process that dies between the two never comes to it."""
+        self.committed.append(act)
 
 
 def transaction() -> Transaction | None:
@@ -402,6 +408,8 @@ async def tx() -> AsyncIterator[Transaction]:
         finally:
             opened._finalized = True
             connections.reset(token)
+    for act in opened.committed:
+        act()
 
 
 async def fetch(statement: Sql, row: type[R]) -> list[R]:

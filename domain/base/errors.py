@@ -161,12 +161,12 @@ class RateLimited(RequestError):
 
 
 class ResyncRequired(RequestError):
-    """A position in the log that is too old to go on from."""
+    """A position in the log that nobody can go on from. `reason` is a whole sentence."""
 
     code = "RESYNC_REQUIRED"
 
-    def __init__(self, days: int) -> None:
-        super().__init__(f"The cursor is older than {days} days. Read a new snapshot, and go on from its eventCursor.")
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason} Read a new snapshot, and go on from its eventCursor.")
 
 
 class Unavailable(RequestError):

@@ -20,6 +20,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("json", "console")
 # 32 characters of base64 hold 192 bits; a shorter key could be guessed from what it signed.
 SECRET_KEY_MIN_LENGTH = 32
+METRICS_TOKEN_MIN_LENGTH = 16
 # One connection for each of the two roles is the least. The embedded Postgres takes 200, for all processes together.
 POOL_SIZE_MIN, POOL_SIZE_MAX = 2, 100
 PORT_MAX = 65535
@@ -37,6 +38,7 @@ KNOWN = (
     "FORWARDED_ALLOW_IPS",
     "LOG_FORMAT",
     "LOG_LEVEL",
+    "METRICS_TOKEN",
     "PLANWIRE_DATA",
     "PUBLIC_URL",
     "REDIS_URL",
@@ -57,10 +59,11 @@ class Settings:
 
     data_dir: Path
     embedded: bool
-    # Kept out of the repr, which ends up in tracebacks and test reports: these three hold passwords.
+    # Kept out of the repr, which ends up in tracebacks and test reports: these four hold passwords.
     database_url: str | None = field(repr=False)
     redis_url: str | None = field(repr=False)
     secret_key: str = field(repr=False)
+    metrics_token: str | None = field(repr=False, default=None)
     public_url: str = DEFAULT_PUBLIC_URL
     allowed_origins: tuple[str, ...] = (DEFAULT_PUBLIC_URL,)
     forwarded_allow_ips: tuple[str, ...] = DEFAULT_FORWARDED_ALLOW_IPS
@@ -97,6 +100,7 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
     forwarded_allow_ips = read("FORWARDED_ALLOW_IPS", _addresses, DEFAULT_FORWARDED_ALLOW_IPS)
     database_pool_size = read("DATABASE_POOL_SIZE", _pool_size, 10)
     event_cursor_days = read("EVENT_CURSOR_DAYS", _cursor_days, 90)
+    metrics_token = read("METRICS_TOKEN", _metrics_token, None)
     log_level = read("LOG_LEVEL", lambda value: _one_of(LOG_LEVELS, value), "info")
     log_format = read("LOG_FORMAT", lambda value: _one_of(LOG_FORMATS, value), "json")
 
@@ -121,6 +125,7 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
         database_url=database_url,
         redis_url=redis_url,
         secret_key=secret_key,
+        metrics_token=metrics_token,
         public_url=public_url,
         allowed_origins=allowed_origins,
         forwarded_allow_ips=forwarded_allow_ips,
@@ -191,6 +196,12 @@ def _redis_url(value: str) -> str:
 def _secret_key(value: str) -> str:
     if len(value) < SECRET_KEY_MIN_LENGTH:
         raise ValueError(f"has {len(value)} characters; at least {SECRET_KEY_MIN_LENGTH} are needed")
+    return value
+
+
+def _metrics_token(value: str) -> str:
+    if len(value) < METRICS_TOKEN_MIN_LENGTH or not value.isascii():
+        raise ValueError(f"has to have at least {METRICS_TOKEN_MIN_LENGTH} characters, of ASCII alone")
     return value
 
 

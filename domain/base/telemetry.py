@@ -1,18 +1,33 @@
-"""Logs: structlog and the standard library's loggers end in one stream of lines on stderr, cleared of what is private.
+"""Logs and metrics.
 
-Who binds request_id, trace_id, user_id, org_id and operation is the caller's affair; they are merged in here.
+Logs: structlog and the standard library's loggers end in one stream of lines on stderr, cleared of what is private. Who
+binds request_id, trace_id, user_id, org_id and operation is the caller's affair; they are merged in here.
 """
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from domain.base.settings import Settings
+
+EXPOSITION_TYPE = CONTENT_TYPE_LATEST
+# Where the processes that share a port keep their metrics. The library reads it when it is imported.
+METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+
+# Of several processes the sum is shown, over those that live.
+SOCKETS = Gauge("planwire_sockets", "Open websockets.", multiprocess_mode="livesum")
+SUBSCRIPTIONS = Gauge("planwire_subscriptions", "Subscriptions that run.", multiprocess_mode="livesum")
+FOLLOWED_LOGS = Gauge(
+    "planwire_followed_logs", "Organizations whose log somebody follows, by process.", multiprocess_mode="livesum"
+)
 
 REDACTED = "[redacted]"
 # Found anywhere in a key, so that new_password and x-authorization count too.
@@ -80,6 +95,20 @@ def configure(settings: Settings) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=False,
     )
+
+
+def exposition() -> bytes:
+    """The metrics as Prometheus reads them: of all processes that share the port, else of this one."""
+    registry = REGISTRY
+    if METRICS_DIRECTORY in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
+
+
+def forget_process(pid: int) -> None:
+    """Leave the gauges of a process that has ended out of the sums."""
+    mark_process_dead(pid, os.environ.get(METRICS_DIRECTORY))  # type: ignore[no-untyped-call]
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -53,5 +53,5 @@ def read(settings: Settings, org_id: UUID, cursor: str, name: str = "after") -> 
         raise BadInput(f"`{name}` is not a cursor of this organization's log.", path=[name])
     seq, day = _POSITION.unpack(position)
     if _today() - day > settings.event_cursor_days:
-        raise ResyncRequired(settings.event_cursor_days)
+        raise ResyncRequired(f"The cursor is older than {settings.event_cursor_days} days.")
     return int(seq)

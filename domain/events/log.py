@@ -8,6 +8,8 @@ nor its events; after it, both.
 
 import hashlib
 import secrets
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import datetime
 from typing import Any, ClassVar
@@ -92,6 +94,29 @@ async def _write(facts: list[Fact]) -> None:
         by_org.setdefault(fact.org_id, []).append(fact)
     for org_id in sorted(by_org):
         await _append(org_id, by_org[org_id])
+    org_ids = frozenset(by_org)
+    require_transaction().after_commit(lambda: _tell(org_ids))
+
+
+_listeners: set[Callable[[Collection[UUID]], None]] = set()
+
+
+@contextmanager
+def told(listener: Callable[[Collection[UUID]], None]) -> Iterator[None]:
+    """Tell the listener, inside the block, which organizations' logs a commit of this process has made longer.
+
+    A hint: what is committed by a process that dies at once is told to nobody.
+    """
+    _listeners.add(listener)
+    try:
+        yield
+    finally:
+        _listeners.discard(listener)
+
+
+def _tell(org_ids: Collection[UUID]) -> None:
+    for listener in tuple(_listeners):
+        listener(org_ids)
 
 
 async def _append(org_id: UUID, facts: list[Fact]) -> None:

@@ -84,3 +84,7 @@ NEEDED: dict[EventType, Permission] = {
 def types_seen_with(permission: Permission) -> list[EventType]:
     """The types that this permission lets a reader see."""
     return [type_ for type_, needed in NEEDED.items() if needed is permission]
+
+
+CHANGES_STANDING = frozenset({E.MEMBERSHIP_UPDATED, E.MEMBERSHIP_DELETED, E.API_KEY_REVOKED})
+"""The types after which somebody sees less, or other things, than before."""

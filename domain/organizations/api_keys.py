@@ -130,6 +130,10 @@ async def authenticate(token: str) -> Actor | None:
         )
     if row is None:
         return None
-    role = Role(row["role"])
-    shared = GRANTS[role] & (STRUCTURE | frozenset(row["permissions"]))
-    return Actor.of_api_key(row["id"], row["user_id"], {row["org_id"]: Standing(role, shared)})
+    standing = standing_of(Role(row["role"]), row["permissions"])
+    return Actor.of_api_key(row["id"], row["user_id"], {row["org_id"]: standing})
+
+
+def standing_of(role: Role, permissions: Sequence[str]) -> Standing:
+    """What a key with these permissions may do while its maker has the role."""
+    return Standing(role, GRANTS[role] & (STRUCTURE | frozenset(Permission(each) for each in permissions)))

@@ -7,7 +7,7 @@ once, so the running one is found by the task and not by the context.
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
 import strawberry
@@ -19,6 +19,9 @@ from domain.adapters.wiring import Adapters
 from domain.base.actor import Actor
 from domain.base.errors import Unauthenticated
 from domain.base.settings import Settings
+
+if TYPE_CHECKING:
+    from graph.base.live import Live
 
 _running: ContextVar["Operation"] = ContextVar("operation")
 
@@ -36,6 +39,9 @@ class Operation:
         # Organization -> the number of its last event, read before all else by an operation that asks for eventCursor.
         # One that is not here had no event then, or was not yet the caller's: its log is followed from the beginning.
         self.log_heads: dict[UUID, int] = {}
+        self.shows_cursor = False
+        # The permissions that it was refused for want of, as far as the caller's account knows of them.
+        self.denied: set[str] = set()
         self.remembered: dict[Hashable, Any] = {}
         self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}
 
@@ -88,7 +94,17 @@ class Context:
     adapters: Adapters
     connection: HTTPConnection
     response: Response | None
+    _live: "Live | None" = None
     connection_params: dict[str, Any] | None = field(default=None)
+    caller: Actor | None = None
+    """Who opened the socket. An operation finds its own caller anew."""
+
+    @property
+    def live(self) -> "Live":
+        """What serves open sockets. Raises RuntimeError where there is none: subscriptions come by websocket alone."""
+        if self._live is None:
+            raise RuntimeError("a subscription without a socket")
+        return self._live
 
     @property
     def operation(self) -> Operation:

@@ -104,6 +104,14 @@ def query(function: Callable[..., Any]) -> Any:
     return strawberry.field(resolver=function, description=inspect.getdoc(function))
 
 
+def subscription(function: Callable[..., Any]) -> Any:
+    """A subscription field; its description is the function's docstring.
+
+    The function gives the iterator once it has looked at its arguments: what it raises before is an `error` message.
+    """
+    return strawberry.subscription(resolver=function, description=inspect.getdoc(function))
+
+
 def required(description: str) -> Any:
     """An input field that must be given."""
     return strawberry.field(description=description)

@@ -28,7 +28,7 @@ from domain.base.errors import Forbidden, Unauthenticated
 from domain.events import queries as log_queries
 from domain.identity import security_log
 from graph.base.auth import actor_of, credentials_of
-from graph.base.context import Context, Operation
+from graph.base.context import Context, Operation, running
 
 log = structlog.get_logger("graph")
 
@@ -51,9 +51,10 @@ class Operations(SchemaExtension):
         caller: Actor | None = None
         refusal: Exception | None = None
         log_heads: dict[UUID, int] = {}
+        shows_cursor = _EVENT_CURSOR in (self.execution_context.query or "")
         try:
             caller = await actor_of(credentials)
-            if caller is not None and _EVENT_CURSOR in (self.execution_context.query or ""):
+            if caller is not None and shows_cursor:
                 with acting_for(caller.standings):
                     log_heads = await log_queries.heads(caller)
                 # What the caller may do is shown too, and was read before the positions.
@@ -63,7 +64,7 @@ class Operations(SchemaExtension):
             refusal = failure
         request_id, trace_id = _request_and_trace(context.connection)
         operation = Operation(caller, refusal, request_id, by_cookie=credentials is not None and credentials.is_cookie)
-        operation.log_heads = log_heads
+        operation.log_heads, operation.shows_cursor = log_heads, shows_cursor
         operation.begin()
         act_for(caller.standings if caller else {})
         with structlog.contextvars.bound_contextvars(
@@ -72,7 +73,7 @@ class Operations(SchemaExtension):
             try:
                 yield
             finally:
-                await self._note_denials(operation.caller or caller)
+                await self._note_denials(self.execution_context.result)
                 log.info(
                     "operation",
                     operation=self.execution_context.operation_name,
@@ -82,16 +83,23 @@ class Operations(SchemaExtension):
                     errors=len(getattr(self.execution_context.result, "errors", None) or ()),
                 )
 
-    async def _note_denials(self, caller: Actor | None) -> None:
-        """Tell the caller's account what it was refused. That this fails takes no answer away."""
-        errors = getattr(self.execution_context.result, "errors", None) or ()
-        told = [error.extensions or {} for error in errors]
-        denied = [str(each.get("permission")) for each in told if each.get("code") == Forbidden.code]
-        if caller is not None and denied:
+    async def on_stream_result(self, result: Any) -> AsyncIterator[None]:
+        """Over a socket each result comes by here, with the codes of its errors once it was sent."""
+        yield
+        await self._note_denials(result)
+
+    async def _note_denials(self, result: Any) -> None:
+        """Tell the caller's account what it was refused, each permission once. That this fails takes no answer away."""
+        operation = running()
+        caller = operation.caller if operation else None
+        told = [error.extensions or {} for error in getattr(result, "errors", None) or ()]
+        denied = {str(each.get("permission")) for each in told if each.get("code") == Forbidden.code}
+        if operation is not None and caller is not None and (new := denied - operation.denied):
+            operation.denied |= new
             try:
-                await security_log.note_denials(caller, denied)
+                await security_log.note_denials(caller, sorted(new))
             except Exception:
-                log.exception("denials were not noted", permissions=denied)
+                log.exception("denials were not noted", permissions=sorted(new))
 
     def on_validate(self) -> Iterator[None]:
         self._refuse_bad_literals()

@@ -186,11 +186,15 @@ class Field:
 
 
 def fields_with_ids() -> list[Field]:
-    """Every field of the schema with an id somewhere in its arguments: those of the root types, then all others'."""
+    """Every field of the schema with an id somewhere in its arguments: those of the root types, then all others'.
+
+    Those of subscriptions are not among them: tests/events sweeps them, over a socket.
+    """
     roots = [type_ for type_ in (SCHEMA.query_type, SCHEMA.mutation_type) if type_ is not None]
     found = [Field(root, name) for root in roots for name in root.fields]
     for type_ in SCHEMA.type_map.values():
-        if isinstance(type_, GraphQLObjectType) and type_ not in roots and not type_.name.startswith("__"):
+        is_root = type_ in roots or type_ is SCHEMA.subscription_type
+        if isinstance(type_, GraphQLObjectType) and not is_root and not type_.name.startswith("__"):
             found += [Field(type_, name, HOSTS.get(type_.name, "")) for name in type_.fields]
     asking = [each for each in found if any(True for _ in places(each))]
     for each in asking:

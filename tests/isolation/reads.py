@@ -16,6 +16,8 @@ from domain.base.paging import Key, KeyKind, Order, PageRequest
 from domain.base.permissions import Permission
 from domain.base.reads import Counts, One, Pages
 from domain.base.row_security import NARROWER
+from domain.base.sql import TRUE
+from domain.events import queries as events
 from domain.identity import queries as identity
 from domain.organizations import queries as organizations
 from domain.projects import queries as projects
@@ -28,6 +30,9 @@ Ask = Callable[[Actor, World], Awaitable[Any]]
 
 # Reads that are more than a declaration: what each gives for things of a world. A stranger must get nothing.
 FUNCTIONS: dict[str, Ask] = {
+    "domain.events.queries.between": lambda actor, world: events.between(
+        actor, world.tenant.org_id, 0, 1_000, condition=TRUE, most=1
+    ),
     "domain.identity.queries.sessions_of": lambda actor, world: identity.sessions_of(
         actor, [world.ids["own user"]], ("id",)
     ),

@@ -1,0 +1,75 @@
+"""PubSub: tells processes which organizations' logs grew. Redis carries it and may lose it: the log is the truth."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from uuid import UUID
+
+import structlog
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from domain.base.errors import Unavailable
+
+_CHANNEL = "planwire:log"
+_ID_BYTES = 16
+_TIMEOUT_S = 2.0
+# One connection rings and one listens.
+_CONNECTIONS = 2
+# How long to wait before Redis is tried again.
+_AGAIN_AFTER_S = 0.5
+# A connection that is silent for so long is asked whether it is still there.
+_PROBE_AFTER_S = 15
+
+log = structlog.get_logger("pubsub")
+
+
+class PubSub:
+    """Wake-ups between processes, each naming organizations."""
+
+    def __init__(self, url: str) -> None:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_CONNECTIONS,
+            timeout=_TIMEOUT_S,
+            socket_connect_timeout=_TIMEOUT_S,
+            health_check_interval=_PROBE_AFTER_S,
+            # Redis that is away is tried again here, where the listener learns of it.
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._redis = Redis.from_pool(pool)
+
+    async def wake(self, org_ids: Collection[UUID]) -> None:
+        """Wake every listener for these organizations. Raises Unavailable without Redis."""
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                await self._redis.publish(_CHANNEL, b"".join(org_id.bytes for org_id in org_ids))
+        except (RedisError, OSError, TimeoutError) as fault:
+            raise Unavailable("Wake-ups cannot be sent right now.") from fault
+
+    async def wakes(self) -> AsyncIterator[frozenset[UUID] | None]:
+        """Organizations as they are woken, without end; None at each new connection: some may have been missed."""
+        is_told = False
+        while True:
+            try:
+                async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
+                    await channel.subscribe(_CHANNEL)
+                    is_told = False
+                    yield None
+                    async for message in channel.listen():
+                        yield _organizations(message["data"])
+            except (RedisError, OSError) as fault:
+                if not is_told:
+                    log.warning("wake-ups are not heard", fault=type(fault).__name__)
+                is_told = True
+            await asyncio.sleep(_AGAIN_AFTER_S)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+
+def _organizations(message: bytes) -> frozenset[UUID]:
+    whole = len(message) - len(message) % _ID_BYTES
+    return frozenset(UUID(bytes=message[at : at + _ID_BYTES]) for at in range(0, whole, _ID_BYTES))

@@ -1,0 +1,95 @@
+"""The callers of open sockets, held against the database once a second: what ended, and what changed, takes effect."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import structlog
+
+from domain.base.actor import Actor
+from domain.base.errors import RequestError
+from domain.organizations.presence import present
+
+CHECK_EVERY_S = 1.0
+AGAIN_AFTER_S = 0.2
+
+log = structlog.get_logger("presence")
+
+
+class Watched:
+    """A caller whose standings are kept up to date, until `ended` says that its credential does not hold any more."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+        self.ended = asyncio.Event()
+
+    @property
+    def credential(self) -> UUID:
+        """The id of the session or key."""
+        id = self.actor.session_id or self.actor.api_key_id
+        if id is None:
+            raise ValueError("the system needs no watching")
+        return id
+
+
+class Presence:
+    """All watched callers of this process. `run` does the checking, in one look for all of them."""
+
+    def __init__(self) -> None:
+        self._watched: set[Watched] = set()
+        self._asked: list[asyncio.Future[None]] = []
+        self._is_asked = asyncio.Event()
+
+    @contextmanager
+    def watching(self, actor: Actor) -> Iterator[Watched]:
+        """Watch the caller inside the block. Its standings are replaced where they are."""
+        watched = Watched(actor)
+        self._watched.add(watched)
+        try:
+            yield watched
+        finally:
+            self._watched.discard(watched)
+
+    async def fresh(self) -> None:
+        """Wait for a check that begins after this call. Many callers share one; while the database is away it waits."""
+        asked = asyncio.get_running_loop().create_future()
+        self._asked.append(asked)
+        self._is_asked.set()
+        await asked
+
+    async def run(self) -> None:
+        """Check once a second, and when asked, until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(CHECK_EVERY_S):
+                    await self._is_asked.wait()
+            except TimeoutError:
+                pass
+            self._is_asked.clear()
+            asked, self._asked = self._asked, []
+            try:
+                await self._check()
+            except Exception as fault:
+                expected = isinstance(fault, RequestError)
+                log.warning("open sockets were not checked", exc_info=None if expected else fault)
+                self._asked = asked + self._asked
+                await asyncio.sleep(AGAIN_AFTER_S)
+                self._is_asked.set()
+                continue
+            for each in asked:
+                if not each.done():
+                    each.set_result(None)
+
+    async def _check(self) -> None:
+        watched = tuple(self._watched)
+        sessions = {each.credential for each in watched if each.actor.session_id is not None}
+        keys = {each.credential for each in watched} - sessions
+        if not watched:
+            return
+        standings = await present(sessions, keys)
+        for each in watched:
+            found = standings.get(each.credential)
+            each.actor.stand(found or {})
+            if found is None:
+                each.ended.set()
