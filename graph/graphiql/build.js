@@ -36,8 +36,6 @@ const { main } = await bundle(
     format: "esm",
     splitting: true,
     define: { WORKERS: JSON.stringify(workers) },
-    // The toolkit imports it only for subscriptions over a websocket, which this page does not offer.
-    external: ["graphql-ws"],
     // GraphiQL imports the parsers as CommonJS, whose named exports are lost in a split bundle. These are the same as
     // modules.
     alias: {

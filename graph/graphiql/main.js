@@ -9,6 +9,8 @@ import taskCreate from "./examples/3-task-create.graphql";
 import taskCreateVariables from "./examples/3-task-create.json";
 import taskMove from "./examples/4-task-move.graphql";
 import taskMoveVariables from "./examples/4-task-move.json";
+import events from "./examples/5-events.graphql";
+import eventsVariables from "./examples/5-events.json";
 
 globalThis.MonacoEnvironment = {
   // WORKERS is put in by build.js: worker label -> hashed URL.
@@ -17,9 +19,16 @@ globalThis.MonacoEnvironment = {
 
 const text = (variables) => JSON.stringify(variables, null, 2);
 
+const subscriptionUrl = new URL("/graphql", location.href);
+subscriptionUrl.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+
 createRoot(document.getElementById("graphiql")).render(
   createElement(GraphiQL, {
-    fetcher: createGraphiQLFetcher({ url: "/graphql", enableIncrementalDelivery: false }),
+    fetcher: createGraphiQLFetcher({
+      url: "/graphql",
+      subscriptionUrl: subscriptionUrl.href,
+      enableIncrementalDelivery: false,
+    }),
     // No history: it would keep the Headers pane, and so bearer tokens, in the browser's storage.
     plugins: [],
     defaultEditorToolsVisibility: "headers",
@@ -28,6 +37,7 @@ createRoot(document.getElementById("graphiql")).render(
       { query: lookAround },
       { query: taskCreate, variables: text(taskCreateVariables) },
       { query: taskMove, variables: text(taskMoveVariables) },
+      { query: events, variables: text(eventsVariables) },
     ],
   }),
 );
