@@ -28,6 +28,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     """
 
     patience_s: float = 30.0
+    _end: asyncio.TimerHandle | None = None
 
     async def send(self, message: ASGISendEvent) -> None:
         while not self.writable.is_set():
@@ -41,6 +42,24 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                     self.transport.abort()
                     raise ClientDisconnected from None
         await super().send(message)
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self._end_in_time()
+
+    def on_task_complete(self, task: "asyncio.Task[None]") -> None:
+        super().on_task_complete(task)
+        self._end_in_time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._end is not None:
+            self._end.cancel()
+        super().connection_lost(exc)
+
+    def _end_in_time(self) -> None:
+        """Closing waits without end for a reader that does not take what is left."""
+        if self._end is None and not self.disconnected:
+            self._end = self.loop.call_later(self.close_timeout, self.transport.abort)
 
 
 def configuration(app: ASGIApp, settings: Settings, *, lifespan: bool = True) -> uvicorn.Config:

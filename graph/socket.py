@@ -41,6 +41,11 @@ class Socket(BaseGraphQLTransportWSHandler[Context, None]):
         with suppress(WebSocketDisconnect, WebSocketDisconnected, RuntimeError):
             await self.websocket.close(code=CREDENTIAL_ENDED, reason="Forbidden")
 
+    async def handle_task_exception(self, error: Exception) -> None:
+        # Who went away while something was sent to it: no fault, and nobody to tell.
+        if not isinstance(error, WebSocketDisconnected):
+            await super().handle_task_exception(error)
+
     async def shutdown(self) -> None:
         if self._guard is not None:
             self._guard.cancel()

@@ -43,6 +43,8 @@ class Operation:
         # The permissions that it was refused for want of, as far as the caller's account knows of them.
         self.denied: set[str] = set()
         self.remembered: dict[Hashable, Any] = {}
+        # Of a subscription: brings the caller's standing up to the present, and raises once that is not enough.
+        self.recheck: Callable[[], Awaitable[None]] | None = None
         self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}
 
     def begin(self) -> None:
@@ -79,6 +81,14 @@ class Operation:
     def forget(self) -> None:
         """Drop what was loaded, before something changes it."""
         self._loaders.clear()
+
+    async def confirm(self) -> None:
+        """Before what was loaded is shown over a socket: a standing that held after it was read held while it was."""
+        if self._loaders and self.recheck is not None:
+            recheck, self.recheck = self.recheck, None
+            await recheck()
+            # Where it raises, the end of the stream is shown without asking again.
+            self.recheck = recheck
 
 
 def running() -> Operation | None:

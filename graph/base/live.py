@@ -73,6 +73,9 @@ async def _seen(
             await live.presence.fresh()
             require()
 
+        # The place may lie behind an event that took the standing away after the caller was found.
+        await recheck()
+        operation.recheck = recheck
         async with aclosing(live.follower.follow(actor, org_id, place, head, kept=kept, recheck=recheck)) as events:
             async for event in events:
                 require()

@@ -85,6 +85,8 @@ class Operations(SchemaExtension):
 
     async def on_stream_result(self, result: Any) -> AsyncIterator[None]:
         """Over a socket each result comes by here, with the codes of its errors once it was sent."""
+        if (operation := running()) is not None:
+            await operation.confirm()
         yield
         await self._note_denials(result)
 
@@ -104,6 +106,7 @@ class Operations(SchemaExtension):
     def on_validate(self) -> Iterator[None]:
         self._refuse_bad_literals()
         self._hold_cookie_to_its_origin()
+        self._refuse_subscription_without_socket()
         yield
 
     def _refuse_bad_literals(self) -> None:
@@ -128,6 +131,12 @@ class Operations(SchemaExtension):
                 operation.caller = None
                 operation.refusal = Unauthenticated("The cookie does not count from this Origin. Send a bearer token.")
                 act_for({})
+
+    def _refuse_subscription_without_socket(self) -> None:
+        from_socket = self.execution_context.context.connection.scope["type"] == "websocket"
+        if not from_socket and _kind(self.execution_context) == OperationType.SUBSCRIPTION.value:
+            fault = "Subscriptions come over graphql-transport-ws."
+            self.execution_context.pre_execution_errors = [GraphQLError(fault, extensions={"code": "BAD_USER_INPUT"})]
 
 
 def _request_and_trace(connection: HTTPConnection) -> tuple[str, str]:
