@@ -4,7 +4,7 @@ Each is called with the caller, the keys of all parents at once and the columns 
 statement, whatever the number of parents.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -14,7 +14,7 @@ from domain.base.database import fetch, require_transaction
 from domain.base.errors import NotFound
 from domain.base.paging import Order, Page, PageRequest, cut, select_sorted
 from domain.base.permissions import Permission
-from domain.base.sql import Row, Sql, all_of, sql
+from domain.base.sql import TRUE, Row, Sql, all_of, sql
 
 R = TypeVar("R", bound=Row)
 Columns = tuple[str, ...]
@@ -92,19 +92,34 @@ class One(Generic[R]):
         `shared` keeps others from changing the row, and lets others hold it as well. Raises NotFound, also for a
         stranger's row; Forbidden (`permission`).
         """
+        row = (await self.lock(actor, [key], permission, shared=shared)).get(key)
+        if row is None:
+            raise NotFound(self.table.noun)
+        return row
+
+    async def lock(
+        self, actor: Actor, keys: Collection[Any], permission: Permission, *, shared: bool = False, where: Sql = TRUE
+    ) -> dict[Any, R]:
+        """Key -> row, as `get_for_update` gives it, locked in the order of the keys: two that do so cannot deadlock.
+
+        A key without a visible row for which `where` holds is left out. Raises Forbidden (`permission`).
+        """
         require_transaction()
+        if not keys:
+            return {}
+        key = f"{self.table.name}.{self.key}"
         statement = sql(
-            f"SELECT {{}} FROM {self.table.name} WHERE {self.table.name}.{self.key} = {{}} AND {{}} "
-            f"FOR {'SHARE' if shared else 'NO KEY UPDATE'} OF {self.table.name}",
+            f"SELECT {{}} FROM {self.table.name} WHERE {key} = ANY({{}}::uuid[]) AND {{}} AND {{}} "
+            f"ORDER BY {key} FOR {'SHARE' if shared else 'NO KEY UPDATE'} OF {self.table.name}",
             self.table.select(actor, self.table.columns),
-            key,
+            list(keys),
             self.visible(actor),
+            where,
         )
         rows = await fetch(statement, self.table.row)
-        if not rows:
-            raise NotFound(self.table.noun)
-        actor.require(permission, org_id=rows[0][self.table.org])
-        return rows[0]
+        for row in rows:
+            actor.require(permission, org_id=row[self.table.org])
+        return {row[self.key]: row for row in rows}
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,17 +3,17 @@
 Every change locks the organization's row first, so that two at once cannot take away its last admins.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from uuid import UUID
 
 from domain.base.actor import Actor, Standing
 from domain.base.clock import new_id, now
-from domain.base.database import Door, fetch_value, require_transaction, system, tenant_changed, tx, unique
+from domain.base.database import Door, fetch, fetch_value, require_transaction, system, tenant_changed, tx, unique
 from domain.base.errors import Conflict, Invalid
 from domain.base.models import save
 from domain.base.permissions import Permission, Role
-from domain.base.sql import sql
+from domain.base.sql import Row, sql
 from domain.events.log import Change, emit
 from domain.organizations import api_keys, queries
 from domain.organizations.events import MembershipCreated, MembershipDeleted, MembershipUpdated
@@ -35,16 +35,35 @@ async def hold(org_id: UUID, user_id: UUID) -> bool:
 
     Raises RuntimeError outside a transaction.
     """
+    return bool(await hold_all([(org_id, user_id)]))
+
+
+async def hold_all(people: Collection[tuple[UUID, UUID]]) -> set[tuple[UUID, UUID]]:
+    """Those of the people, each an organization and a user, who are members today. Held as `hold` does it.
+
+    Raises RuntimeError outside a transaction.
+    """
     require_transaction()
+    if not people:
+        return set()
     held = sql(
-        "SELECT true FROM membership WHERE org_id = {} AND user_id = {} AND ended_at IS NULL FOR SHARE", org_id, user_id
+        "SELECT org_id, user_id FROM membership "
+        "WHERE (org_id, user_id) IN (SELECT * FROM unnest({}::uuid[], {}::uuid[])) AND ended_at IS NULL "
+        "ORDER BY id FOR SHARE OF membership",
+        *map(list, zip(*people, strict=True)),
     )
-    return bool(await fetch_value(held))
+    return {(row["org_id"], row["user_id"]) for row in await fetch(held, Row)}
 
 
 async def require_member(org_id: UUID, user_id: UUID | None, path: str) -> None:
     """Raises Invalid (`path`) unless it is nobody or a present member, whom the transaction then keeps from leaving."""
-    if user_id is not None and not await hold(org_id, user_id):
+    if user_id is not None:
+        check_member(await hold_all([(org_id, user_id)]), org_id, user_id, path)
+
+
+def check_member(held: Collection[tuple[UUID, UUID]], org_id: UUID, user_id: UUID, path: str) -> None:
+    """Raises Invalid (`path`) unless `hold_all` gave the person."""
+    if (org_id, user_id) not in held:
         raise Invalid("Must be a member of the organization.", path)
 
 

@@ -204,9 +204,14 @@ async def open_for_tasks(
     Raises NotFound; Forbidden (`permission`); Conflict (`path`) when it is archived.
     """
     project = await queries.by_ids.get_for_update(actor, project_id, permission, shared=not exclusive)
+    check_open(project, path)
+    return project
+
+
+def check_open(project: ProjectRow, path: str = "id") -> None:
+    """Raises Conflict (`path`) when the project is archived."""
     if project.archived_at is not None:
         raise Conflict("The project is archived.", path)
-    return project
 
 
 async def next_numbers(project_id: UUID, count: int) -> range:
