@@ -35,7 +35,6 @@ async def move_all(actor: Actor, project: ProjectRow, source: StateRow, target: 
     tasks = await _tasks_in(actor, source)
     if not tasks:
         return
-    await places.lock(actor, target.id)
     done = [workflow.completed_at(task.completed_at, target.category) for task in tasks]
     await execute(
         sql(
@@ -45,7 +44,7 @@ async def move_all(actor: Actor, project: ProjectRow, source: StateRow, target: 
             target.id,
             now(),
             [task.id for task in tasks],
-            await places.at_end(target.id, len(tasks)),
+            await places.at_ends(actor, [target.id] * len(tasks)),
             done,
         )
     )

@@ -1,5 +1,7 @@
 """The place of a task in its state. A state's row lock is held while places in it are given out."""
 
+from collections import Counter
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from domain.base.actor import Actor
@@ -11,22 +13,49 @@ from domain.projects import queries as projects
 from domain.tasks import ranking
 
 
-async def lock(actor: Actor, state_id: UUID) -> None:
-    """Keep others from placing tasks in the state to the end of the transaction."""
-    await projects.states_by_ids.get_for_update(actor, state_id, Permission.PROJECT_READ)
+async def lock(actor: Actor, *state_ids: UUID) -> None:
+    """Keep others from placing tasks in the states to the end of the transaction."""
+    await projects.states_by_ids.lock(actor, set(state_ids), Permission.PROJECT_READ)
 
 
-async def last_rank(state_id: UUID) -> str | None:
-    """The rank of the state's last task; None for an empty state."""
-    found: str | None = await fetch_value(sql("SELECT max(rank) FROM task WHERE state_id = {}", state_id))
-    return found
+async def at_ends(actor: Actor, state_ids: Sequence[UUID]) -> list[str]:
+    """A rank in each of the states, one for each time that it is named: behind its last task, in their order.
+
+    Locks the states.
+    """
+    if not state_ids:
+        return []
+    await lock(actor, *state_ids)
+    lasts = await _last_ranks(set(state_ids))
+    ranks = {state_id: iter(await _behind(state_id, lasts[state_id], n)) for state_id, n in Counter(state_ids).items()}
+    return [next(ranks[state_id]) for state_id in state_ids]
 
 
-async def at_end(state_id: UUID, count: int = 1) -> list[str]:
+async def to_end(state_id: UUID, rank: str) -> str:
+    """A rank behind the last task of the locked state; the given one when it is that task's."""
+    last = (await _last_ranks([state_id]))[state_id]
+    if last == rank:
+        return rank
+    (behind,) = await _behind(state_id, last, 1)
+    return behind
+
+
+async def _last_ranks(state_ids: Collection[UUID]) -> dict[UUID, str | None]:
+    """State -> the rank of its last task; None for an empty one."""
+    # One look at the end of the index for each; grouping would read every task of the states.
+    lasts = sql(
+        "SELECT state.id, (SELECT max(rank) FROM task WHERE state_id = state.id) AS rank "
+        "FROM unnest({}::uuid[]) AS state(id)",
+        list(state_ids),
+    )
+    return {row["id"]: row["rank"] for row in await fetch(lasts, Row)}
+
+
+async def _behind(state_id: UUID, last: str | None, count: int) -> list[str]:
     """Ranks for `count` tasks behind the last one. The state is locked."""
-    ranks = ranking.following(await last_rank(state_id), count)
+    ranks = ranking.following(last, count)
     if len(ranks[-1]) > ranking.LONGEST and await _spread(state_id):
-        ranks = ranking.following(await last_rank(state_id), count)
+        ranks = ranking.following((await _last_ranks([state_id]))[state_id], count)
     return ranks
 
 

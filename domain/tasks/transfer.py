@@ -16,7 +16,7 @@ from domain.events.log import changes, emit
 from domain.projects import queries as project_queries
 from domain.projects import service as projects
 from domain.projects import workflow_states
-from domain.projects.queries import ProjectRow, StateRow
+from domain.projects.queries import ProjectRow
 from domain.tasks import places, queries, trees, workflow
 from domain.tasks.events import TaskTransferred
 from domain.tasks.models import TaskIdentifier
@@ -56,7 +56,7 @@ async def _move(actor: Actor, tasks: list[TaskRow], target: ProjectRow, state_id
     chosen = [workflow.first_of(new_states, old_states[task.state_id].category) for task in tasks]
     if state_id is not None:
         chosen[0] = workflow.state_of(new_states, state_id, "state_id")
-    ranks = await _ranks(actor, tasks, chosen)
+    ranks = await places.at_ends(actor, [state.id for state in chosen])
     numbers = await projects.next_numbers(target.id, len(tasks))
     after = [
         {
@@ -64,11 +64,11 @@ async def _move(actor: Actor, tasks: list[TaskRow], target: ProjectRow, state_id
             "number": number,
             "identifier": f"{target.key}-{number}",
             "state_id": state.id,
-            "rank": ranks[task.id],
+            "rank": rank,
             "parent_id": None if task is tasks[0] else task.parent_id,
             "completed_at": workflow.completed_at(task.completed_at, state.category),
         }
-        for task, state, number in zip(tasks, chosen, numbers, strict=True)
+        for task, state, rank, number in zip(tasks, chosen, ranks, numbers, strict=True)
     ]
     await execute(
         sql(
@@ -102,13 +102,3 @@ async def _move(actor: Actor, tasks: list[TaskRow], target: ProjectRow, state_id
                 completed_at=found.get("completed_at"),
             ),
         )
-
-
-async def _ranks(actor: Actor, tasks: list[TaskRow], states: list[StateRow]) -> dict[UUID, str]:
-    """Task -> its rank at the end of its new state, tasks of one state in their order."""
-    ranks: dict[UUID, str] = {}
-    for state_id in sorted({state.id for state in states}):
-        there = [task.id for task, state in zip(tasks, states, strict=True) if state.id == state_id]
-        await places.lock(actor, state_id)
-        ranks.update(zip(there, await places.at_end(state_id, len(there)), strict=True))
-    return ranks
