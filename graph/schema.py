@@ -20,6 +20,7 @@ from graph.labels import LabelMutations
 from graph.nodes import NodeQueries
 from graph.organizations import OrganizationMutations, OrganizationQueries
 from graph.projects import ProjectMutations, ProjectQueries
+from graph.task_bulk import TaskBulkMutations
 from graph.task_changes import TaskSubscriptions
 from graph.tasks import TaskMutations, TaskQueries
 from graph.workflow import WorkflowStateMutations
@@ -54,6 +55,7 @@ class Mutation(
     ProjectMutations,
     WorkflowStateMutations,
     TaskMutations,
+    TaskBulkMutations,
     LabelMutations,
     CommentMutations,
 ):

@@ -183,7 +183,7 @@ class TaskRelationPayload:
     errors: list[UserError] = no_errors()
 
 
-_IDS = {
+IDS = {
     "state_id": "workflow_state",
     "assignee_id": "user",
     "parent_id": "task",
@@ -251,7 +251,7 @@ class TaskMutations:
     async def task_create(self, info: Info, input: TaskCreateInput) -> TaskPayload | None:
         """Add a task at the end of its state. Needs TASK_CREATE."""
         project_id = parse_id(input.project_id, "project", "input", "projectId")
-        values = changes(input, "project_id", ids=_IDS)
+        values = changes(input, "project_id", ids=IDS)
         return TaskPayload(task=Task.of(await tasks.create(info.context.actor, project_id, **values)))
 
     @mutation
@@ -259,7 +259,7 @@ class TaskMutations:
         self, info: Info, id: strawberry.ID, input: TaskUpdateInput, if_version: int | None = None
     ) -> TaskPayload | None:
         """Change the given fields of a task and no others. Needs TASK_UPDATE."""
-        values = changes(input, ids=_IDS)
+        values = changes(input, ids=IDS)
         task = await tasks.update(info.context.actor, parse_id(id, "task"), if_version=if_version, **values)
         return TaskPayload(task=Task.of(task))
 
@@ -268,7 +268,7 @@ class TaskMutations:
         self, info: Info, id: strawberry.ID, input: TaskMoveInput, if_version: int | None = None
     ) -> TaskPayload | None:
         """Move a task to another state or place. TRANSITION_NOT_ALLOWED when the workflow has no such move."""
-        values = changes(input, ids=_IDS)
+        values = changes(input, ids=IDS)
         task = await tasks.move(info.context.actor, parse_id(id, "task"), if_version=if_version, **values)
         return TaskPayload(task=Task.of(task))
 

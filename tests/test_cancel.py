@@ -67,6 +67,9 @@ MUTATIONS = (
     """mutation ($task: ID!, $name: String!) { taskUpdate(
       id: $task, input: {title: $name}
     ) { task { title version } errors { message } } }""",
+    """mutation ($task: ID!, $name: String!) { taskBulkUpdate(
+      items: [{id: $task, input: {title: $name}}]
+    ) { results { task { title version } errors { message } } errors { message } } }""",
     """mutation ($task: ID!, $name: String!) { commentCreate(
       input: {taskId: $task, body: $name}
     ) { comment { body } errors { message } } }""",
@@ -227,8 +230,9 @@ async def test_operations_cut_off_at_any_moment_lose_no_connection_and_no_tenant
 
 def refusals_of(answer: Answer) -> list[Any]:
     """Why something was not done."""
-    refused = [payload["errors"] for payload in (answer.data or {}).values() if payload and "errors" in payload]
-    return [*answer.errors, *(error for errors in refused for error in errors)]
+    payloads = [payload for payload in (answer.data or {}).values() if payload and "errors" in payload]
+    parts = [part for payload in payloads for part in (payload, *payload.get("results", ()))]
+    return [*answer.errors, *(error for part in parts for error in part["errors"])]
 
 
 async def test_operations_of_two_tenants_at_once_never_show_a_foreign_row(sides: list[Side]) -> None:

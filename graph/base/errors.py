@@ -1,7 +1,7 @@
 """How failures reach the client: a user error in the payload, everything else at the top level with its code."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, get_type_hints
 
@@ -82,7 +82,7 @@ def mutation(function: Callable[..., Any]) -> Any:
             return await function(*args, **kwargs)
         except (errors.UserError, UserErrors) as refusal:
             found = refusal.errors if isinstance(refusal, UserErrors) else (refusal,)
-            return payload_type()(errors=[_shown(error, arguments) for error in found])
+            return payload_type()(errors=[shown(error, arguments) for error in found])
 
     def payload_type() -> Any:
         hint = get_type_hints(function)["return"]
@@ -91,10 +91,12 @@ def mutation(function: Callable[..., Any]) -> Any:
     return strawberry.mutation(resolver=resolve, description=inspect.getdoc(function))
 
 
-def _shown(error: errors.UserError, arguments: list[str]) -> UserError:
+def shown(error: errors.UserError, arguments: Sequence[str], *above: str) -> UserError:
+    """The error as clients get it. Its path begins at one of the arguments, which themselves stand below `above`."""
     path = list(error.path)
     if path and path[0] not in arguments and "input" in arguments:
         path.insert(0, "input")
+    path = [*above, *path]
     common: dict[str, Any] = {
         "code": error.code,
         "message": error.message,

@@ -122,20 +122,22 @@ def optional(description: str) -> Any:
     return strawberry.field(description=description, default=strawberry.UNSET)
 
 
-def changes(input: Any, *without: str, ids: dict[str, str] | None = None) -> dict[str, Any]:
+def changes(
+    input: Any, *without: str, ids: dict[str, str] | None = None, path: tuple[str, ...] = ("input",)
+) -> dict[str, Any]:
     """What an input gives, by Python names: absent fields are left out, null stays None.
 
-    `ids` names the fields that hold ids and the kind that each must be of.
+    `ids` names the fields that hold ids and the kind that each must be of; `path` is where the input stands.
     """
     given = {
         name: value for name, value in vars(input).items() if value is not strawberry.UNSET and name not in without
     }
     for name, kind in (ids or {}).items():
-        value, path = given.get(name), ("input", to_camel_case(name))
+        value, place = given.get(name), (*path, to_camel_case(name))
         if isinstance(value, list):
-            given[name] = [parse_id(item, kind, *path) for item in value]
+            given[name] = [parse_id(item, kind, *place) for item in value]
         elif value is not None:
-            given[name] = parse_id(value, kind, *path)
+            given[name] = parse_id(value, kind, *place)
     return given
 
 

@@ -77,6 +77,7 @@ THINGS = {
     "TaskUpdateInput.parentId": "loose task",
     "TaskUpdateInput.addedLabelIds": "unused label",
     "TaskUpdateInput.removedLabelIds": "label",
+    "TaskBulkUpdateItem.id": "task",
     "taskMove.id": "task",
     "TaskMoveInput.stateId": "next workflow_state",
     "TaskMoveInput.beforeId": "neighbor task",

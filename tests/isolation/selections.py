@@ -18,7 +18,7 @@ Seen = set[tuple[str, str]]
 def selection(schema: GraphQLSchema, type_: GraphQLType, depth: int, seen: Seen | None = None) -> str:
     """All fields of the type, and `depth` levels of the objects below it; nothing for a scalar.
 
-    Connections and edges are no level of their own. `seen` gets every field that is selected.
+    Connections, edges and the results of a bulk are no level of their own. `seen` gets every field that is selected.
     """
     named = get_named_type(type_)
     seen = set() if seen is None else seen
@@ -51,4 +51,4 @@ def _fields(schema: GraphQLSchema, type_: GraphQLObjectType, depth: int, seen: S
 
 def _is_plumbing(type_: GraphQLObjectType) -> bool:
     """Whether its fields lead from a list to its items."""
-    return "pageInfo" in type_.fields or type_.name.endswith("Edge")
+    return "pageInfo" in type_.fields or type_.name.endswith(("Edge", "Result"))

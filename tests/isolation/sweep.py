@@ -33,6 +33,7 @@ QUIET = (
     "WorkflowState.tasks.filter",
     "Viewer.assignedTasks.filter",
     "taskUpdate.input.removedLabelIds",
+    "taskBulkUpdate.items.input.removedLabelIds",
 )
 _ASKED = "<what was asked for>"
 _CURSOR = re.compile(r'(?<=[cC]ursor": ")([\w-]+)(?=")')
@@ -216,7 +217,9 @@ def refusals(answer: Answer) -> list[Any]:
         return list(answer.errors) or ["no data"]
     (result,) = answer.data.values()
     if isinstance(result, dict):
-        return list(result.get("errors") or ())
+        # What is done for several things at once says of each why it was not done.
+        parts = [result, *(part for part in result.get("results") or () if isinstance(part, dict))]
+        return [error for part in parts for error in part.get("errors") or ()]
     if isinstance(result, list):
         return [] if any(item is not None for item in result) else ["nothing but null"]
     return ["null"] if result is None else []

@@ -36,6 +36,13 @@ mutation ($id: ID!, $input: TaskUpdateInput!, $ifVersion: Int) {{
   taskUpdate(id: $id, input: $input, ifVersion: $ifVersion) {{ {TASK} {ERRORS} }}
 }}
 """
+BULK = f"""
+mutation ($items: [TaskBulkUpdateItem!]!, $errorPolicy: BulkErrorPolicy! = REJECT_ALL, $dryRun: Boolean! = false) {{
+  taskBulkUpdate(items: $items, errorPolicy: $errorPolicy, dryRun: $dryRun) {{
+    results {{ id {TASK} {ERRORS} }} changedCount {ERRORS}
+  }}
+}}
+"""
 MOVE = f"""
 mutation ($id: ID!, $input: TaskMoveInput!, $ifVersion: Int) {{
   taskMove(id: $id, input: $input, ifVersion: $ifVersion) {{ {TASK} {ERRORS} }}
@@ -161,6 +168,11 @@ async def restrict(board: Board, source: str, *allowed: str) -> None:
     }
     """
     await board.client.done(document, stateId=board.state(source), allowed=[board.state(name) for name in allowed])
+
+
+def item(task: TaskRow, if_version: int | None = None, **given: Any) -> dict[str, Any]:
+    """An item of a bulk."""
+    return {"id": id_of(task), "input": given} | ({} if if_version is None else {"ifVersion": if_version})
 
 
 def refusals(errors: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:

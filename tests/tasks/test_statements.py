@@ -1,12 +1,15 @@
 """The statements of a query depend on its shape and never on how many rows it shows."""
 
+from typing import Any
+from uuid import UUID
+
 import pytest
 
 from domain.comments import service as comments
 from domain.tasks import relations
 from domain.tasks.models import RelationKind
 from tests.factories import execute, rows, statements
-from tests.tasks.board import TRANSFER, Board, id_of, make_board, make_label
+from tests.tasks.board import BULK, TRANSFER, UPDATE, Board, id_of, item, make_board, make_label
 
 NESTED = """
 query ($id: ID!) {
@@ -136,3 +139,93 @@ async def test_a_flat_list_takes_the_caller_and_one_statement_a_table(board: Boa
     assert len(data["tasks"]["nodes"]) == count
     assert len([text for text in sent if " FROM task" in text]) == 1
     assert len([text for text in sent if " FROM project" in text]) == 1
+
+
+CHANGE = "mutation ($id: ID!, $input: TaskUpdateInput!) { taskUpdate(id: $id, input: $input) { errors { code } } }"
+CHANGES = """
+mutation ($items: [TaskBulkUpdateItem!]!) { taskBulkUpdate(items: $items) { changedCount results { errors { code } } } }
+"""
+
+
+async def all_kinds(board: Board, count: int) -> list[dict[str, Any]]:
+    """Items that change all that can be changed, in four projects and to four states of each."""
+    add, remove = [await make_label(board.tenant, name) for name in ("add", "remove")]
+    boards = [board, *[await make_board(board.tenant, name=f"Other {n}") for n in range(3)]]
+    items = []
+    for n in range(count):
+        where = boards[n % 4]
+        parent = await where.task(f"Parent {n}")
+        task = await where.task(f"Task {n}", label_ids=[UUID(remove.removeprefix("label_"))])
+        given: dict[str, Any] = {
+            "title": f"Task {n}!",
+            "description": "More",
+            "priority": "HIGH",
+            "dueDate": "2026-12-24",
+            "estimate": n,
+            "stateId": where.state(("Backlog", "In progress", "Done", "Canceled")[n // 4 % 4]),
+            "assigneeId": (board.tenant.guest, board.tenant.admin)[n % 2].id,
+            "parentId": id_of(parent),
+            "addedLabelIds": [add],
+            "removedLabelIds": [remove],
+        }
+        items.append(item(task, **given))
+    return items
+
+
+@pytest.mark.parametrize(("document", "count"), [(CHANGES, 16), (BULK, 24)], ids=["changed", "changed and shown"])
+async def test_a_hundred_changes_of_every_kind_take_as_many_statements_as_one(
+    board: Board, document: str, count: int
+) -> None:
+    items = await all_kinds(board, 101)
+    sent_for = {}
+
+    for now in (items[:1], items[1:]):
+        with statements() as sent:
+            data = await board.client.ok(document, items=now)
+        sent_for[len(now)] = len(sent)
+        assert data["taskBulkUpdate"]["changedCount"] == len(now)
+
+    assert sent_for == {1: count, 100: count}
+    assert sent_for[100] <= 3 * sent_for[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [
+        ({}, 5),
+        ({"title": "New"}, 8),
+        ({"stateId": "Done"}, 11),
+        ({"assigneeId": "guest"}, 9),
+        ({"parentId": "parent"}, 9),
+        ({"addedLabelIds": ["label"]}, 11),
+        (
+            {
+                "title": "New",
+                "stateId": "Done",
+                "assigneeId": "guest",
+                "parentId": "parent",
+                "addedLabelIds": ["label"],
+            },
+            16,
+        ),
+    ],
+    ids=str,
+)
+async def test_a_single_change_takes_what_it_needs(board: Board, given: dict[str, Any], count: int) -> None:
+    ids = {
+        "Done": board.state("Done"),
+        "guest": board.tenant.guest.id,
+        "parent": id_of(await board.task("Parent")),
+        "label": await make_label(board.tenant, "ui"),
+    }
+    task = await board.task()
+    await board.client.done(UPDATE, id=id_of(task), input={"title": "Warm"})
+    named = {
+        key: [ids[each] for each in value] if isinstance(value, list) else ids.get(value, value)
+        for key, value in given.items()
+    }
+
+    with statements() as alone:
+        await board.client.done(CHANGE, id=id_of(task), input=named)
+
+    assert len(alone) == count
