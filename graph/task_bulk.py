@@ -16,7 +16,7 @@ from graph.tasks import IDS, Task, TaskUpdateInput
 strawberry.enum(
     ErrorPolicy,
     name="BulkErrorPolicy",
-    description="What a refused item means for the others: REJECT_ALL changes nothing, REJECT_FAILED leaves it out.",
+    description="What a refused item means for the others: REJECT_ALL changes nothing, REJECT_FAILED does the others.",
 )
 
 

@@ -1,8 +1,6 @@
 """Tasks: created, changed, moved, transferred, put away and deleted.
 
-Locks are taken in one order everywhere: organization, project, task, membership, state, counters. A change of a task
-holds its project shared, so that archiving waits for it and it for archiving; what changes the shape of the tree, or
-the project a task is in, holds it alone.
+Locks are taken in one order everywhere: organization, project, task, membership, state, counters.
 """
 
 from datetime import date

@@ -46,6 +46,9 @@ _TYPES = {
     "completed_at": "timestamptz",
 }
 
+# Making room at the end of a state may have given a task another rank than it had when it was locked.
+_COALESCED = {"rank": "coalesce(new.rank, task.rank)"}
+
 Refusal = UserError | UserErrors | NotFound
 
 
@@ -216,10 +219,6 @@ async def _save(actor: Actor, plans: Sequence[Plan]) -> dict[UUID, TaskRow]:
         queries.TASKS.select(actor, queries.TASKS.columns),
     )
     return {row.id: row for row in await fetch(statement, TaskRow)}
-
-
-# Making room at the end of a state may have given a task another rank than it had when it was locked.
-_COALESCED = {"rank": "coalesce(new.rank, task.rank)"}
 
 
 def _value(plan: Plan, name: str) -> Any:

@@ -16,6 +16,8 @@ from tests.tasks.board import BULK, UPDATE, Board, id_of, make_board, make_label
 BELOW = {"B": "A", "C": "B", "D": "C", "F": "E", "h": "g"}
 STATES = ["Backlog", "Todo", "Done"]
 
+Change = st.SearchStrategy[dict[str, Any]]
+
 
 @dataclass(frozen=True)
 class Twin:
@@ -97,7 +99,7 @@ def changes() -> st.SearchStrategy[list[dict[str, Any]]]:
     """Up to eight changes of as many tasks; many of them are refused, some because of those before them."""
     names = st.sampled_from("ABCDEFgh")
     some_labels = st.lists(st.integers(0, 1), max_size=2)
-    one = st.fixed_dictionaries(
+    anything: Change = st.fixed_dictionaries(
         {"name": names},
         optional={
             "parentId": st.none() | names,
@@ -110,7 +112,12 @@ def changes() -> st.SearchStrategy[list[dict[str, Any]]]:
             "ifVersion": st.sampled_from([1, 1, 1, 2]),
         },
     )
-    return st.lists(one, min_size=1, max_size=8, unique_by=lambda each: str(each["name"]))
+    climb: Change = st.fixed_dictionaries({"name": names, "parentId": st.none() | names})
+    return st.one_of(_lists(anything), _lists(climb))
+
+
+def _lists(change: Change) -> st.SearchStrategy[list[dict[str, Any]]]:
+    return st.lists(change, min_size=2, max_size=8, unique_by=lambda each: str(each["name"]))
 
 
 def trimmed(errors: list[dict[str, Any]], above: list[str]) -> list[Any]:
