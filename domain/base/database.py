@@ -412,6 +412,23 @@ async def tx() -> AsyncIterator[Transaction]:
         act()
 
 
+@asynccontextmanager
+async def savepoint() -> AsyncIterator[None]:
+    """A part of the open transaction: what fails in it undoes it alone, together with what it collected.
+
+    Raises RuntimeError outside a transaction.
+    """
+    open_ = require_transaction()
+    collected = {write: list(items) for write, items in open_.at_end.items()}
+    try:
+        # Inside a transaction asyncpg begins a savepoint.
+        async with _begun(open_.connection):
+            yield
+    except BaseException:
+        open_.at_end = collected
+        raise
+
+
 async def fetch(statement: Sql, row: type[R]) -> list[R]:
     """The statement's rows as `row`, inside the open transaction if there is one. Raises Unavailable; Timeout."""
     text, values = statement.render()

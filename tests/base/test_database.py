@@ -13,12 +13,17 @@ import pytest
 from structlog.testing import capture_logs
 
 from domain.base import database, migrate
-from domain.base.database import acting_for, app_pool, fetch_value, pool_sizes, tx
-from domain.base.errors import RequestError, Timeout, Unavailable
+from domain.base.actor import Actor
+from domain.base.database import acting_for, app_pool, fetch_value, pool_sizes, savepoint, tx
+from domain.base.errors import Conflict, RequestError, Taken, Timeout, Unavailable
+from domain.base.permissions import Role
 from domain.base.settings import Settings
 from domain.base.sql import sql
+from domain.labels import service as labels
 from domain.labels.models import Label
-from tests.factories import Tenant, execute, rows
+from domain.organizations import memberships
+from tests.events.chain import first_fault
+from tests.factories import Tenant, events, execute, rows
 
 ONE = sql("SELECT 1")
 # Far below any time-out of the code, so what ends within it did not run into one.
@@ -63,6 +68,108 @@ async def test_a_task_begun_inside_a_transaction_does_not_get_the_finished_one(a
         result = await task
 
     assert result == (None, 1, True)
+
+
+async def names_of(tenant: Tenant) -> list[str]:
+    """The names of the tenant's labels."""
+    return [row["name"] for row in await rows("SELECT name FROM label WHERE org_id = $1 ORDER BY 1", tenant.org_id)]
+
+
+async def add(actor: Actor, tenant: Tenant, name: str) -> None:
+    """A label and its event."""
+    await labels.create(actor, tenant.org_id, name=name, color="#123456")
+
+
+async def add_in_vain(actor: Actor, tenant: Tenant, name: str) -> None:
+    """A label and its event, both undone."""
+    with pytest.raises(Conflict):
+        async with savepoint(), refusing():
+            await add(actor, tenant, name)
+
+
+@asynccontextmanager
+async def refusing() -> AsyncIterator[None]:
+    """The block, and then a refusal."""
+    yield
+    raise Conflict("no")
+
+
+async def test_what_fails_in_a_savepoint_undoes_it_alone_with_its_events(acme: Tenant) -> None:
+    async with acme.admin.acting() as actor, tx():
+        await add(actor, acme, "before")
+        await add_in_vain(actor, acme, "undone")
+        async with savepoint():
+            await add(actor, acme, "kept")
+            await add_in_vain(actor, acme, "undone inside")
+        await add(actor, acme, "after")
+
+    assert await names_of(acme) == ["after", "before", "kept"]
+    assert await events(acme.org_id) == ["LABEL_CREATED"] * 3
+    assert await first_fault(acme.org_id) is None
+
+
+async def test_a_failed_statement_in_a_savepoint_leaves_the_transaction_good(acme: Tenant) -> None:
+    async with acme.admin.acting() as actor, tx():
+        await add(actor, acme, "kept")
+        for work in (fetch_value(sql("SELECT nothing FROM label")), add(actor, acme, "kept")):
+            with pytest.raises((asyncpg.UndefinedColumnError, Taken)):
+                async with savepoint():
+                    await work
+        assert await fetch_value(ONE) == 1
+
+    assert await names_of(acme) == ["kept"]
+    assert await events(acme.org_id) == ["LABEL_CREATED"]
+
+
+async def test_a_savepoint_gives_back_the_tenant_set(acme: Tenant, globex: Tenant) -> None:
+    count = sql("SELECT count(*) FROM organization")
+    async with acme.admin.acting() as actor, tx():
+        with pytest.raises(Conflict):
+            async with savepoint(), refusing(), memberships.entering(actor, globex.org_id, Role.ADMIN):
+                assert await fetch_value(count) == 2
+
+        assert await fetch_value(count) == 1
+
+
+async def test_a_savepoint_that_is_cut_off_takes_the_whole_transaction_along(acme: Tenant) -> None:
+    reached = asyncio.Event()
+
+    async def change() -> None:
+        async with acme.admin.acting() as actor, tx():
+            await add(actor, acme, "undone")
+            async with savepoint():
+                await add(actor, acme, "undone too")
+                reached.set()
+                await fetch_value(sql("SELECT pg_sleep(10)"))
+
+    task = asyncio.create_task(change())
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert (await names_of(acme), await events(acme.org_id)) == ([], [])
+    with acting_for([acme.org_id]):
+        assert await fetch_value(ONE) == 1
+
+
+async def test_a_connection_that_breaks_in_a_savepoint_is_unavailable(acme: Tenant) -> None:
+    async def change_over_a_broken_connection() -> None:
+        async with tx(), savepoint():
+            await execute("SELECT pg_terminate_backend($1, 2000)", await fetch_value(sql("SELECT pg_backend_pid()")))
+            await fetch_value(ONE)
+
+    with acting_for([acme.org_id]):
+        with pytest.raises(Unavailable):
+            await change_over_a_broken_connection()
+
+        assert await fetch_value(ONE) == 1
+
+
+async def test_a_savepoint_needs_a_transaction() -> None:
+    with pytest.raises(RuntimeError, match="tx"):
+        async with savepoint():
+            pass
 
 
 async def label_of(tenant: Tenant) -> UUID:
