@@ -13,6 +13,7 @@ from graph.base.errors import UserError, mutation, no_errors
 from graph.base.fields import changes, column, optional, required, to_one
 from graph.base.ids import parse_id
 from graph.base.nodes import Node
+from graph.base.outcomes import shown_once
 from graph.base.payloads import DeletePayload
 from graph.organizations import Organization
 
@@ -53,7 +54,7 @@ class ApiKeyPayload:
     """A key that was just made."""
 
     api_key: ApiKey | None = strawberry.field(default=None, description="The key; null when it was refused.")
-    secret: str | None = strawberry.field(default=None, description="Shown once.")
+    secret: str | None = shown_once("Shown once.")
     errors: list[UserError] = no_errors()
 
 

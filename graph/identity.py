@@ -24,6 +24,7 @@ from graph.base.errors import UserError, mutation, no_errors
 from graph.base.fields import changes, column, computed, optional, pages, query, required, to_many, to_one
 from graph.base.ids import global_id, parse_id
 from graph.base.nodes import FromRow, Node
+from graph.base.outcomes import shown_once
 from graph.base.paging import Connection
 from graph.base.payloads import DeletePayload, DonePayload
 from graph.base.scalars import JSON
@@ -139,6 +140,7 @@ class Viewer(FromRow):
 
     # Its rows are read with every column: there is one, and `user` is the same row.
     row: ClassVar[type[Any]] = UserRow
+    read: ClassVar = queries.by_ids
 
     user: User = computed(
         _self,
@@ -213,7 +215,7 @@ class AuthPayload:
     """A session that has just begun."""
 
     viewer: Viewer | None = strawberry.field(default=None, description="Who signed in; null when it was refused.")
-    token: str | None = strawberry.field(default=None, description="Bearer token; shown once.")
+    token: str | None = shown_once("Bearer token; shown once.")
     session: Session | None = strawberry.field(default=None, description="The session.")
     errors: list[UserError] = no_errors()
 
@@ -243,17 +245,17 @@ class IdentityQueries:
 class IdentityMutations:
     """Changes of the viewer's account. None of them takes an API key."""
 
-    @mutation
+    @mutation(credential=True)
     async def sign_up(self, info: Info, input: SignUpInput) -> AuthPayload | None:
         """Make an account and sign in. A browser gets the session as a cookie too."""
         return await _begun(info, await accounts.sign_up(**changes(input), **_origin(info)))
 
-    @mutation
+    @mutation(credential=True)
     async def sign_in(self, info: Info, input: SignInInput) -> AuthPayload | None:
         """Begin a session. A browser gets it as a cookie too."""
         return await _begun(info, await accounts.sign_in(**changes(input), **_origin(info)))
 
-    @mutation
+    @mutation(credential=True)
     async def sign_out(self, info: Info) -> DonePayload | None:
         """End the present session."""
         await sessions.sign_out(info.context.actor)

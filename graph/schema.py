@@ -10,6 +10,7 @@ from strawberry.schema.config import StrawberryConfig
 from graph.api_keys import ApiKeyMutations
 from graph.base.documents import Parsing, Validation
 from graph.base.errors import ERROR_TYPES, CodedErrors
+from graph.base.idempotency import IDEMPOTENT
 from graph.base.nodes import nodes_by_kind
 from graph.base.operations import Operations
 from graph.base.scalars import SCALARS
@@ -105,6 +106,8 @@ schema = Schema(
     config=StrawberryConfig(scalar_map=SCALARS),
 )
 _describe(schema._schema)
+# Given to Strawberry it would become a directive of Strawberry's, which runs too late.
+schema._schema.directives += (IDEMPOTENT,)
 
 
 def printed() -> str:

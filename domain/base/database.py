@@ -34,6 +34,7 @@ from domain.base.sql import Row, Sql
 R = TypeVar("R", bound=Row)
 
 MODELS = (
+    "domain.idempotency.models",
     "domain.identity.models",
     "domain.organizations.models",
     "domain.billing.models",

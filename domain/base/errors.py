@@ -66,6 +66,12 @@ class Conflict(UserError):
     code = ErrorCode.CONFLICT
 
 
+class InProgress(UserError):
+    """The same was asked for before and is not done yet."""
+
+    code = ErrorCode.IN_PROGRESS
+
+
 class WrongCredentials(UserError):
     """Address and password do not belong together."""
 

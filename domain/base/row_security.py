@@ -18,6 +18,13 @@ GLOBAL_TABLES: dict[str, tuple[str, ...]] = {
     "preferences": ("SELECT", "UPDATE"),
     "session": ("SELECT (id, user_id, user_agent, created_at, last_used_at, expires_at)", "DELETE"),
     "security_entry": ("SELECT", "INSERT"),
+    # What identifies a row stays as it is.
+    "idempotency": (
+        "SELECT",
+        "INSERT",
+        "UPDATE (id, arguments_digest, outcome, lease_until, created_at)",
+        "DELETE",
+    ),
     "tortoise_migrations": ("SELECT",),
 }
 

@@ -2,8 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import wraps
-from typing import Any, get_type_hints
+from functools import partial, wraps
+from typing import Any, get_type_hints, overload
 
 import strawberry
 import structlog
@@ -12,8 +12,10 @@ from strawberry.extensions import MaskErrors
 from strawberry.utils.str_converters import to_camel_case
 
 from domain.base import errors
-from domain.base.errors import ErrorCode, RequestError, UserErrors
-from graph.base.context import Operation, running
+from domain.base.errors import BadInput, ErrorCode, RequestError, UserErrors
+from domain.idempotency.service import PATH
+from graph.base import idempotency
+from graph.base.context import Info, Operation, running
 from graph.base.nodes import Node
 from graph.base.scalars import BigInt
 
@@ -68,21 +70,48 @@ def no_errors() -> Any:
     return strawberry.field(default_factory=list, description="Why it was refused; empty when it was done.")
 
 
-def mutation(function: Callable[..., Any]) -> Any:
+@overload
+def mutation(function: Callable[..., Any]) -> Any: ...
+
+
+@overload
+def mutation(*, credential: bool = ..., calls_outside: bool = ...) -> Callable[[Callable[..., Any]], Any]: ...
+
+
+def mutation(
+    function: Callable[..., Any] | None = None, *, credential: bool = False, calls_outside: bool = False
+) -> Any:
     """A mutation field: user errors come back in its payload, whose type the function's return annotation names.
 
-    What was loaded before it is dropped, so that its payload shows what it did.
+    What was loaded before it is dropped, so that its payload shows what it did. Under a key it runs at most once, in a
+    transaction of its own; one that `calls_outside` runs in none and has `idempotency.outside` for its body. A
+    `credential` is not given twice, so such a field refuses a key.
     """
+    if function is None:
+        return partial(mutation, credential=credential, calls_outside=calls_outside)
     arguments = [name for name in inspect.signature(function).parameters if name not in ("self", "info")]
 
     @wraps(function)
     async def resolve(*args: Any, **kwargs: Any) -> Any:
-        kwargs["info"].context.operation.forget()
+        info: Info = kwargs["info"]
+        info.context.operation.forget()
+        run = partial(function, *args, **kwargs)
         try:
-            return await function(*args, **kwargs)
+            if (key := idempotency.key_of(info)) is None:
+                return await run()
+            if credential:
+                raise BadInput(f"{info.field_name} cannot be repeated under a key.", path=list(PATH))
+            once = idempotency.asked(info, key, payload_type(), refused)
+            if calls_outside:
+                with once.around_outside():
+                    return await run()
+            return await once.run(run)
         except (errors.UserError, UserErrors) as refusal:
-            found = refusal.errors if isinstance(refusal, UserErrors) else (refusal,)
-            return payload_type()(errors=[shown(error, arguments) for error in found])
+            return refused(refusal)
+
+    def refused(refusal: errors.UserError | UserErrors) -> Any:
+        found = refusal.errors if isinstance(refusal, UserErrors) else (refusal,)
+        return payload_type()(errors=[shown(error, arguments) for error in found])
 
     def payload_type() -> Any:
         hint = get_type_hints(function)["return"]
@@ -94,7 +123,7 @@ def mutation(function: Callable[..., Any]) -> Any:
 def shown(error: errors.UserError, arguments: Sequence[str], *above: str) -> UserError:
     """The error as clients get it. Its path begins at one of the arguments, which themselves stand below `above`."""
     path = list(error.path)
-    if path and path[0] not in arguments and "input" in arguments:
+    if path and path[0] not in arguments and "input" in arguments and path[0] != PATH[0]:
         path.insert(0, "input")
     path = [*above, *path]
     common: dict[str, Any] = {

@@ -25,9 +25,10 @@ def _id(root: Any, info: Info) -> strawberry.ID:
 
 
 class FromRow:
-    """A type whose source is a row of the class `row`."""
+    """A type whose source is a row of the class `row`. `read` reads one by its id, where the type has any."""
 
     row: ClassVar[type[Any]]
+    read: ClassVar[One[Any]]
 
     @classmethod
     def of(cls, row: Any) -> Self:
@@ -45,7 +46,6 @@ class Node(FromRow):
     """Anything with an id."""
 
     row: ClassVar[type[Any]] = Row
-    read: ClassVar[One[Any]]
 
     id: strawberry.ID = strawberry.field(
         resolver=_id,
