@@ -73,6 +73,9 @@ MUTATIONS = (
     """mutation ($task: ID!, $name: String!) { commentCreate(
       input: {taskId: $task, body: $name}
     ) { comment { body } errors { message } } }""",
+    """mutation ($org: ID!, $name: String!) { labelCreate(
+      input: {organizationId: $org, name: $name, color: "#123456"}
+    ) @idempotent(key: $name) { label { name } errors { message } } }""",
     """mutation ($org: ID!, $name: String!) { projectCreate(
       input: {organizationId: $org, name: $name}
     ) { project { name key } errors { message } } }""",

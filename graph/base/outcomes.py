@@ -48,6 +48,8 @@ def _kept(type_: Any, value: Any) -> Any:
         member = next(each for each in members if _is_one(each, value))
         return {"as": member.__name__, "it": _kept(member, value)}
     if _is_row(type_):
+        if not hasattr(type_, "read"):
+            raise TypeError(f"{type_.__name__} cannot be read again by an id: give it a read")
         return value.id.hex
     if has_object_definition(type_):
         return {field.python_name: _kept_field(field, value) for field in _fields(type_)}

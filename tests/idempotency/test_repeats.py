@@ -5,12 +5,15 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
 from domain.base.actor import Actor
 from domain.base.clock import frozen, now
+from domain.base.database import acting_for, fetch
 from domain.base.errors import Conflict, NotFound
 from domain.base.permissions import Permission
+from domain.base.sql import Row, sql
 from domain.idempotency import service
 from domain.idempotency.service import Attempt, Kept
 from domain.labels import service as labels_service
@@ -173,19 +176,19 @@ async def test_any_other_failure_keeps_nothing_and_the_next_try_counts(acme: Ten
 async def test_what_cannot_be_kept_is_not_done(acme: Tenant) -> None:
     key = new_key()
 
-    def keep(result: object) -> str:
-        raise TypeError("unknown")
+    async def add_and_leave() -> str:
+        await labels_service.create(actor, acme.org_id, name="undone", color="#123456")
+        actor.leave(acme.org_id)
+        return "done"
+
+    def keep(result: str) -> str:
+        raise TypeError(f"{result} cannot be kept")
 
     async with acme.admin.acting() as actor:
-        attempt = Attempt(actor, "field", key, b"digest")
-        with pytest.raises(TypeError):
-            await service.once(
-                attempt,
-                lambda: labels_service.create(actor, acme.org_id, name="x", color="#123456"),
-                keep=keep,
-                refuse=lambda refusal: refusal,
-            )
+        with pytest.raises(TypeError, match="done cannot be kept"):
+            await service.once(Attempt(actor, "field", key, b"digest"), add_and_leave, keep=keep, refuse=str)
 
+        assert acme.org_id in actor.standings
     assert (await labels(acme.org_id), await events(acme.org_id), await kept(key)) == ([], [], [])
 
 
@@ -354,6 +357,12 @@ async def test_two_fields_of_one_operation_have_a_key_each(acme: Tenant) -> None
     assert [found[alias]["label"] for alias in "abcd"] == [{"name": "bug"}, {"name": "chore"}, {"name": "bug"}, None]
     assert refusals(found["d"]) == [CONFLICT]
     assert await labels(acme.org_id) == ["bug", "chore"]
+
+
+@pytest.mark.parametrize("column", ["actor_id", "actor_kind", "field", "key"])
+async def test_whose_an_outcome_is_stays_as_it_is(acme: Tenant, column: str) -> None:
+    with acting_for([acme.org_id]), pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await fetch(sql(f"UPDATE idempotency SET {column} = {column}"), Row)
 
 
 async def test_a_mutation_without_a_key_keeps_nothing(acme: Tenant) -> None:

@@ -6,6 +6,7 @@ from unittest.mock import patch
 import pytest
 from graphql import DirectiveLocation
 
+from graph.base.documents import LONGEST_CACHED
 from graph.base.idempotency import OnlyOnMutations
 from tests.factories import Tenant, statements
 from tests.idempotency.keyed import CREATE_LABEL, kept, labels, new_key
@@ -60,6 +61,23 @@ async def test_a_misplaced_directive_refuses_the_operation_before_anything_runs(
         assert (answer.data, set(answer.codes)) == (None, {"BAD_USER_INPUT"})
         assert [each for each in sent if "label" in each or "organization." in each] == []
     assert await labels(acme.org_id) == []
+
+
+async def test_a_document_too_long_for_the_cache_is_looked_at_too(acme: Tenant) -> None:
+    document = f"{MISPLACED['a short query']} # {'x' * LONGEST_CACHED}"
+
+    answer = await acme.admin.client.run(document)
+
+    assert (answer.data, answer.codes) == (None, ["BAD_USER_INPUT"])
+
+
+async def test_a_key_that_may_be_null_by_its_default_must_not_be(acme: Tenant) -> None:
+    document = named(f'mutation ($org: ID!, $key: String = "k") {{ {LABEL} @idempotent(key: $key) {PICKED} }}')
+
+    refused = await acme.admin.client.run(document, org=acme.id, key=None)
+    assert (refused.data, refused.codes) == ({"labelCreate": None}, ["BAD_USER_INPUT"])
+    assert await labels(acme.org_id) == []
+    await acme.admin.client.done(document, org=acme.id)
 
 
 PLACED = {
