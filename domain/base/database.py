@@ -415,18 +415,18 @@ async def tx() -> AsyncIterator[Transaction]:
 
 @asynccontextmanager
 async def savepoint() -> AsyncIterator[None]:
-    """A part of the open transaction: what fails in it undoes it alone, together with what it collected.
+    """A part of the open transaction: what fails in it undoes it alone, together with what it left for the end.
 
     Raises RuntimeError outside a transaction.
     """
     open_ = require_transaction()
-    collected = {write: list(items) for write, items in open_.at_end.items()}
+    at_end, committed = {write: list(items) for write, items in open_.at_end.items()}, list(open_.committed)
     try:
         # Inside a transaction asyncpg begins a savepoint.
         async with _begun(open_.connection):
             yield
     except BaseException:
-        open_.at_end = collected
+        open_.at_end, open_.committed = at_end, committed
         raise
 
 
