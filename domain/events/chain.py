@@ -14,12 +14,19 @@ _BATCH = 1000
 async def verify(org_id: UUID) -> int | None:
     """The number of the first event at which the log does not hold together; None when it is whole.
 
-    It is whole when the numbers have no gap up to the counter's, each digest follows from the one before and the row,
-    the last one is the counter's, and erasable values, where they are still there, are those that the row was written
-    with. Events that are written meanwhile are not looked at.
+    It is whole when the numbers have no gap up to the counter's and do not go on behind it, each digest follows from
+    the one before and the row, the last one is the counter's, and erasable values, where they are still there, are
+    those that the row was written with. Events that are written meanwhile are not looked at.
     """
-    heads = await fetch(sql("SELECT seq, digest FROM event_counter WHERE org_id = {}", org_id), Row)
-    last, head = (heads[0]["seq"], heads[0]["digest"]) if heads else (0, b"")
+    # In one statement: the counter and the row that it counts are committed together.
+    counted = sql(
+        "SELECT coalesce(seq, 0) AS seq, coalesce(digest, ''::bytea) AS digest, coalesce(last, 0) AS last "
+        "FROM (SELECT max(seq) AS last FROM event WHERE org_id = {}) AS written "
+        "LEFT JOIN event_counter ON org_id = {}",
+        org_id,
+        org_id,
+    )
+    ((last, head, written),) = await fetch(counted, Row)
     seq, digest = 0, b""
     while seq < last:
         rows = await fetch(_after(org_id, seq, last), Row)
@@ -30,7 +37,9 @@ async def verify(org_id: UUID) -> int | None:
             digest = row["digest"]
         if not rows:
             return seq + 1
-    return None if digest == head else seq
+    if digest != head:
+        return seq
+    return None if written == last else last + 1
 
 
 def _after(org_id: UUID, seq: int, last: int) -> Sql:

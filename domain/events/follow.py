@@ -138,9 +138,10 @@ class Follower:
                 news = tail.news
                 if place < tail.start:
                     last = tail.head
-                    page = await queries.between(actor, org_id, place, last, condition=kept.condition(), most=PAGE)
-                    # It may leave out the events that the standing changed with.
+                    # The page may leave out the events that the standing changed with; and what the caller has come to
+                    # see among these must be in it.
                     await recheck()
+                    page = await queries.between(actor, org_id, place, last, condition=kept.condition(), most=PAGE)
                     for event in page:
                         yield event
                     place = page[-1].seq if len(page) == PAGE else last

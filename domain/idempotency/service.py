@@ -190,9 +190,7 @@ def _standings_of(actor: Actor) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        # In place: the tenant set reads the same mapping.
-        actor.standings.clear()
-        actor.standings.update(before)
+        actor.stand(before)
         raise
 
 

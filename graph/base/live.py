@@ -70,7 +70,7 @@ async def _seen(
             actor.require(permission, org_id=org_id)
 
         async def recheck() -> None:
-            await live.presence.fresh()
+            await live.presence.fresh(watched)
             require()
 
         # The place may lie behind an event that took the standing away after the caller was found.

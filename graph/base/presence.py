@@ -1,8 +1,8 @@
 """The callers of open sockets, held against the database once a second: what ended, and what changed, takes effect."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from uuid import UUID
 
 import structlog
@@ -34,11 +34,11 @@ class Watched:
 
 
 class Presence:
-    """All watched callers of this process. `run` does the checking, in one look for all of them."""
+    """All watched callers of this process. `run` does the checking, in one look for many of them."""
 
     def __init__(self) -> None:
         self._watched: set[Watched] = set()
-        self._asked: list[asyncio.Future[None]] = []
+        self._asked: list[tuple[Watched, asyncio.Future[None]]] = []
         self._is_asked = asyncio.Event()
 
     @contextmanager
@@ -51,25 +51,26 @@ class Presence:
         finally:
             self._watched.discard(watched)
 
-    async def fresh(self) -> None:
-        """Wait for a check that begins after this call. Many callers share one; while the database is away it waits."""
+    async def fresh(self, watched: Watched) -> None:
+        """Wait for a check of this caller that begins after the call. Many share one; without a database it waits."""
         asked = asyncio.get_running_loop().create_future()
-        self._asked.append(asked)
+        self._asked.append((watched, asked))
         self._is_asked.set()
         await asked
 
     async def run(self) -> None:
-        """Check once a second, and when asked, until cancelled."""
+        """Check all once a second, and whoever is asked for at once, until cancelled."""
+        clock = asyncio.get_running_loop().time
+        all_again = clock()
         while True:
-            try:
-                async with asyncio.timeout(CHECK_EVERY_S):
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(all_again):
                     await self._is_asked.wait()
-            except TimeoutError:
-                pass
             self._is_asked.clear()
             asked, self._asked = self._asked, []
+            are_all_due = clock() >= all_again
             try:
-                await self._check()
+                await _check(tuple(self._watched) if are_all_due else {watched for watched, _ in asked})
             except Exception as fault:
                 expected = isinstance(fault, RequestError)
                 log.warning("open sockets were not checked", exc_info=None if expected else fault)
@@ -77,19 +78,21 @@ class Presence:
                 await asyncio.sleep(AGAIN_AFTER_S)
                 self._is_asked.set()
                 continue
-            for each in asked:
+            if are_all_due:
+                all_again = clock() + CHECK_EVERY_S
+            for _, each in asked:
                 if not each.done():
                     each.set_result(None)
 
-    async def _check(self) -> None:
-        watched = tuple(self._watched)
-        sessions = {each.credential for each in watched if each.actor.session_id is not None}
-        keys = {each.credential for each in watched} - sessions
-        if not watched:
-            return
-        standings = await present(sessions, keys)
-        for each in watched:
-            found = standings.get(each.credential)
-            each.actor.stand(found or {})
-            if found is None:
-                each.ended.set()
+
+async def _check(watched: Collection[Watched]) -> None:
+    sessions = {each.credential for each in watched if each.actor.session_id is not None}
+    keys = {each.credential for each in watched} - sessions
+    if not watched:
+        return
+    standings = await present(sessions, keys)
+    for each in watched:
+        found = standings.get(each.credential)
+        each.actor.stand(found or {})
+        if found is None:
+            each.ended.set()
