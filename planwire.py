@@ -29,7 +29,7 @@ from domain.base.settings import Settings, SettingsError, is_loopback, load
 from domain.demo import seed
 from graph import schema
 from graph.app import create_app
-from graph.server import BACKLOG, REQUESTS_DEADLINE_S
+from graph.server import BACKLOG, REQUESTS_DEADLINE_S, calm_collector
 from graph.server import configuration as server_configuration
 
 SCHEMA_FILE = Path(__file__).resolve().parent / "schema.graphql"
@@ -313,6 +313,7 @@ class _Server(uvicorn.Server):
 
 async def _serve_until_cancelled(settings: Settings, listener: socket.socket) -> None:
     server = _Server(server_configuration(create_app(settings), settings))
+    calm_collector()
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await asyncio.shield(serving)
@@ -334,8 +335,11 @@ async def _serve_in_workers(
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="planwire-metrics-") as metrics:
         os.environ[telemetry.METRICS_DIRECTORY] = metrics
-        workers = [_keep_worker(settings, listener, number) for number in range(1, count + 1)]
-        await _all(*workers, _announce(listener, ready_lines))
+        try:
+            workers = [_keep_worker(settings, listener, number) for number in range(1, count + 1)]
+            await _all(*workers, _announce(listener, ready_lines))
+        finally:
+            del os.environ[telemetry.METRICS_DIRECTORY]
 
 
 async def _all(*work: Coroutine[Any, Any, None]) -> None:

@@ -48,6 +48,8 @@ class Endpoint(GraphQL[Context, None]):
             schema,
             subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
             connection_init_wait_timeout=INIT_TIMEOUT,
+            # Socket counts them itself, and tells the code of the refusal.
+            max_subscriptions_per_connection=None,
             # A page of any other origin gets 403 at the handshake.
             allowed_origins=settings.allowed_origins,
         )

@@ -13,6 +13,7 @@ from strawberry.utils.str_converters import to_camel_case
 from domain.base.errors import NotFound
 from domain.base.paging import PageRequest, request
 from domain.base.permissions import Permission
+from domain.base.reads import One
 from domain.events import cursors, field_changes, queries
 from domain.events.field_changes import FieldChange as Change
 from domain.events.queries import EventRow, Wanted
@@ -39,21 +40,21 @@ def _name(root: Change) -> str:
     return to_camel_case(root.name)
 
 
-def _told(value: Any, root: Change) -> Any:
+def _shown(value: Any, root: Change) -> Any:
     """The value as the API has it elsewhere: ids are global."""
     if isinstance(value, list):
-        return [_told(item, root) for item in value]
+        return [_shown(item, root) for item in value]
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     return global_id(root.reference, UUID(value)) if root.reference and value is not None else value
 
 
 def _before(root: Change) -> Any:
-    return _told(root.before, root)
+    return _shown(root.before, root)
 
 
 def _after(root: Change) -> Any:
-    return _told(root.after, root)
+    return _shown(root.after, root)
 
 
 async def _node(value: Any, root: Change, info: Info) -> Any:
@@ -202,13 +203,15 @@ class EventQueries:
 
 @dataclass(frozen=True)
 class Told:
-    """The source of a change that names its event."""
+    """The source of a change: its event, and how its subject is read."""
 
     event: EventRow
+    read: One[Any]
 
 
-async def _membership(root: Told, info: Info) -> Any:
-    return await info.context.load(organization_queries.memberships_by_ids, root.event.subject_id, columns(info))
+async def subject_of(root: Told, info: Info) -> Any:
+    """What a change is about, as it stands now; None where it cannot be read any more."""
+    return await info.context.load(root.read, root.event.subject_id, columns(info))
 
 
 @strawberry.type
@@ -217,7 +220,7 @@ class MembershipChange:
 
     event: Event = strawberry.field(description="What happened.")
     membership: Membership | None = computed(
-        _membership, needs=(), description="The membership as it stands now; null once it has ended."
+        subject_of, needs=(), description="The membership as it stands now; null once it has ended."
     )
 
 
@@ -254,12 +257,12 @@ class EventSubscriptions:
         """Memberships of one organization as they come, change and go. Needs MEMBERS_READ."""
         org_id = parse_id(organization_id, "organization", "organizationId")
         events = await events_of(info, org_id, Permission.MEMBERS_READ, after=after, kept=_MEMBERSHIPS)
-        found: Any = told(events)
+        found: Any = told(events, organization_queries.memberships_by_ids)
         return found  # type: ignore[no-any-return]
 
 
-async def told(events: AsyncGenerator[EventRow, None]) -> AsyncIterator[Told]:
+async def told(events: AsyncGenerator[EventRow, None], read: One[Any]) -> AsyncIterator[Told]:
     """Each event as the source of a change. Closing it closes the events."""
     async with aclosing(events):
         async for event in events:
-            yield Told(event)
+            yield Told(event, read)

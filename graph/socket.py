@@ -7,12 +7,20 @@ from typing import Any
 from starlette.websockets import WebSocketDisconnect
 from strawberry.http.exceptions import WebSocketDisconnected
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage, SubscribeMessage
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
+    ConnectionInitMessage,
+    Message,
+    SubscribeMessage,
+)
 
 from domain.base import telemetry
+from domain.base.errors import RateLimited, RequestError
 from graph.base.context import Context
 
 CREDENTIAL_ENDED = 4403
+TRY_AGAIN_LATER = 1013
+MOST_OPERATIONS = 100
+LONGEST_ID = 100
 
 
 class Socket(BaseGraphQLTransportWSHandler[Context, None]):
@@ -24,8 +32,20 @@ class Socket(BaseGraphQLTransportWSHandler[Context, None]):
         with telemetry.SOCKETS.track_inprogress():
             await super().handle()
 
+    async def handle_message(self, message: Message) -> None:
+        sent: dict[str, Any] = {**message}
+        if not is_name(sent.get("type")) or not is_name(sent.get("id")):
+            await self.handle_invalid_message("Invalid message")
+            return
+        await super().handle_message(message)
+
     async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
-        await super().handle_connection_init(message)
+        try:
+            await super().handle_connection_init(message)
+        except RequestError:
+            # Nobody can tell now whose socket it is.
+            await self.websocket.close(code=TRY_AGAIN_LATER, reason="Try again later")
+            return
         if self.connection_acknowledged and self._guard is None and self.context.caller is not None:
             self._guard = asyncio.create_task(self._close_when_ended())
 
@@ -53,18 +73,25 @@ class Socket(BaseGraphQLTransportWSHandler[Context, None]):
 
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
         payload: Any = message.get("payload")
+        id = message.get("id")
         if (
-            not isinstance(message.get("id"), str)
+            not isinstance(id, str)
             or not isinstance(payload, dict)
             or not isinstance(payload.get("query"), str)
             or not isinstance(payload.get("variables"), dict | None)
             or not is_name(payload.get("operationName"))
         ):
             await self.handle_invalid_message("Invalid subscribe message")
-            return
-        await super().handle_subscribe(message)
+        elif self.connection_acknowledged and len(self.operations) >= MOST_OPERATIONS and id not in self.operations:
+            error = {
+                "message": f"At most {MOST_OPERATIONS} operations run on a socket.",
+                "extensions": {"code": RateLimited.code},
+            }
+            await self.websocket.send_json({"id": id, "type": "error", "payload": [error]})
+        else:
+            await super().handle_subscribe(message)
 
 
 def is_name(found: object) -> bool:
-    """Whether it can be an operation's name, or none is given."""
-    return found is None or (isinstance(found, str) and found.isprintable())
+    """Whether it can be the name of something, or none is given."""
+    return found is None or (isinstance(found, str) and len(found) <= LONGEST_ID and found.isprintable())

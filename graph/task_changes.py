@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 import strawberry
@@ -19,22 +18,9 @@ from graph.base.context import Info
 from graph.base.fields import computed, subscription
 from graph.base.ids import parse_id
 from graph.base.live import events_of
-from graph.base.selection import columns
-from graph.events import After, Event
+from graph.events import After, Event, Told, subject_of
 from graph.task_filters import TaskFilter, task_predicate
 from graph.tasks import Task
-
-
-@dataclass(frozen=True)
-class Told:
-    """The source of a change: its event, and how to read the task while it belongs to what is followed."""
-
-    event: EventRow
-    read: One[Any]
-
-
-async def _task(root: Told, info: Info) -> Any:
-    return await info.context.load(root.read, root.event.subject_id, columns(info))
 
 
 @strawberry.type
@@ -43,7 +29,7 @@ class TaskChange:
 
     event: Event = strawberry.field(description="What happened.")
     task: Task | None = computed(
-        _task,
+        subject_of,
         needs=(),
         description="The task as it stands now; null once it is deleted, archived, moved away or out of the filter.",
     )
@@ -72,11 +58,14 @@ class TaskSubscriptions:
             ),
         )
         events = await events_of(info, project.org_id, Permission.TASK_READ, after=after, kept=kept)
+        # Deleted between the two, its end lies behind the place where the events begin.
+        await project_queries.by_ids.get(info.context.actor, kept.project_id)
         found: Any = _told(events, kept, read)
         return found  # type: ignore[no-any-return]
 
 
 async def _told(events: AsyncGenerator[EventRow, None], kept: OfProject, read: One[Any]) -> AsyncGenerator[Told, None]:
+    """Each event as the source of a change, to the end of the project."""
     async with aclosing(events):
         async for event in events:
             if kept.ends_with(event):

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from domain.adapters.wiring import Adapters
 from domain.base.settings import Settings
 from graph.base.context import Context
+from graph.base.live import Live
 from graph.schema import schema
 
 _settings: Settings
@@ -54,7 +55,7 @@ class GraphQL:
             "client": (self.address, 50000),
         }
         response = Response()
-        context = Context(_settings, _adapters, HTTPConnection(scope), response)
+        context = Context(_settings, _adapters, HTTPConnection(scope), response, Live.of(_adapters))
         result = await schema.execute(document, variables, context)
         return Answer(result.data, [dict(error.formatted) for error in result.errors or ()], response)
 

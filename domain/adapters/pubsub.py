@@ -17,10 +17,9 @@ _ID_BYTES = 16
 _TIMEOUT_S = 2.0
 # One connection rings and one listens.
 _CONNECTIONS = 2
+# A listener whose peer has gone without a word learns of it from TCP's own probes, which redis-py asks for.
 # How long to wait before Redis is tried again.
 _AGAIN_AFTER_S = 0.5
-# A connection that is silent for so long is asked whether it is still there.
-_PROBE_AFTER_S = 15
 
 log = structlog.get_logger("pubsub")
 
@@ -34,7 +33,6 @@ class PubSub:
             max_connections=_CONNECTIONS,
             timeout=_TIMEOUT_S,
             socket_connect_timeout=_TIMEOUT_S,
-            health_check_interval=_PROBE_AFTER_S,
             # Redis that is away is tried again here, where the listener learns of it.
             retry=Retry(NoBackoff(), 0),
         )

@@ -34,6 +34,10 @@ READ_AT_ONCE = 500
 TAIL_EVENTS = 500
 TAIL_CHARACTERS = 1_000_000
 PAGE = 50
+# How far a page looks at most: a filter that keeps next to nothing must not read a long log in one statement.
+STRETCH = 10_000
+# Logs that are read at once. With READ_AT_ONCE it bounds what one read brings.
+LOGS_AT_ONCE = 50
 # After the database refused an answer: the first wait, and the longest.
 AGAIN_AFTER_S = 0.1
 AGAIN_AT_MOST_S = 2.0
@@ -137,7 +141,7 @@ class Follower:
             while True:
                 news = tail.news
                 if place < tail.start:
-                    last = tail.head
+                    last = min(tail.head, place + STRETCH)
                     # The page may leave out the events that the standing changed with; and what the caller has come to
                     # see among these must be in it.
                     await recheck()
@@ -207,7 +211,10 @@ class Follower:
         """Read what is new in the logs that have grown, in one statement."""
         await self._has_grown.wait()
         self._has_grown.clear()
-        grown, self._grown = self._grown, set()
+        grown = set(islice(self._grown, LOGS_AT_ONCE))
+        self._grown -= grown
+        if self._grown:
+            self._has_grown.set()
         tails = {org_id: tail for org_id in grown if (tail := self._tails.get(org_id)) is not None}
         if not tails:
             return
@@ -235,7 +242,10 @@ async def _again_and_again(step: Callable[[], Awaitable[None]]) -> None:
         try:
             await step()
             wait_s = AGAIN_AFTER_S
-        except Exception as fault:
+        except (Exception, asyncio.CancelledError) as fault:
+            # A library's own cancellation that gets out is a fault like others.
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
             expected = isinstance(fault, RequestError)
             _log.warning("the log is not followed right now", step=step.__name__, exc_info=None if expected else fault)
             await asyncio.sleep(wait_s)

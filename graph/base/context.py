@@ -79,7 +79,7 @@ class Operation:
         return await loader.load(key)
 
     def forget(self) -> None:
-        """Drop what was loaded, before something changes it."""
+        """Drop what was loaded: something is about to change it, or has."""
         self._loaders.clear()
 
     async def confirm(self) -> None:
@@ -104,17 +104,11 @@ class Context:
     adapters: Adapters
     connection: HTTPConnection
     response: Response | None
-    _live: "Live | None" = None
+    live: "Live"
+    """What serves subscriptions; they come by websocket alone."""
     connection_params: dict[str, Any] | None = field(default=None)
     caller: Actor | None = None
     """Who opened the socket. An operation finds its own caller anew."""
-
-    @property
-    def live(self) -> "Live":
-        """What serves open sockets. Raises RuntimeError where there is none: subscriptions come by websocket alone."""
-        if self._live is None:
-            raise RuntimeError("a subscription without a socket")
-        return self._live
 
     @property
     def operation(self) -> Operation:

