@@ -66,6 +66,20 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             # It was closed for another reason while this waited.
             raise ClientDisconnected
         await super().send(message)
+        if self.close_sent:
+            self._end_soon()
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self._end_soon()
+
+    def _end_soon(self) -> None:
+        """Closing waits for what is sent to be taken; this ends it where nobody takes it."""
+        self.loop.call_later(self.patience_s, self._cut_off)
+
+    def _cut_off(self) -> None:
+        if not self.disconnected:
+            self.transport.abort()
 
     def shutdown(self) -> None:
         if self.writable.is_set():
