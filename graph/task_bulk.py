@@ -75,6 +75,7 @@ class TaskBulkMutations:
         ] = False,
     ) -> TaskBulkPayload | None:
         """Change up to 100 tasks in one transaction, as taskUpdate would one after the other. Needs TASK_UPDATE."""
+        bulk.check_count(len(items))
         asked = [_asked(item, "items", str(n)) for n, item in enumerate(items)]
         found = await bulk.update(info.context.actor, asked, policy=error_policy, dry_run=dry_run)
         results = [

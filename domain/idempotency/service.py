@@ -7,9 +7,13 @@ nobody waits for inside a transaction: who does not get it leaves, sleeps withou
 `once` changes and keeps in one transaction. A crash before its commit leaves neither, after it both.
 
 `once_outside` calls an outside service between two transactions. The first claims the key: a row without an outcome,
-whose id never changes, and a lease that outlasts the call. The second changes what is ours and keeps the outcome. A
-crash between the two leaves the claim; once its lease has ended the next attempt takes it over and calls again with
-the same id, by which the service knows that it is the same call.
+whose id never changes, and a lease that outlasts the call. The second changes what is ours and keeps the outcome. Who
+fails or goes away between the two gives the claim back; a crash leaves it until its lease ends. The next attempt then
+takes it over and calls again with the same id, by which the service knows that it is the same call.
+
+What is kept counts for 24 hours, and what is claimed for as long as its lease, should that be longer. Of rows that do
+not count any more each new one drops some, whoever's they are. A row is locked with SKIP LOCKED before it is written:
+one that somebody else holds is neither taken over nor dropped, and nobody who holds anything waits for it.
 """
 
 import asyncio
@@ -19,7 +23,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Generic, NoReturn, TypeVar
 from uuid import UUID
 
 from domain.base.actor import Actor
@@ -34,9 +38,12 @@ PATIENCE_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.2
 # What a lease lasts beyond the call: the answer has to be written down too.
 LEASE_MARGIN = timedelta(seconds=15)
+# How long it may take to give a claim back, for which somebody waits, or nobody any more.
+GIVE_BACK_WITHIN_S = 2.0
 # Where a caller is told what is wrong with a key. No argument can have this name.
 PATH = ("@idempotent", "key")
-_DROPPED_AT_ONCE = 100
+# More than one, so that a backlog shrinks; few, because it is somebody else's request that does it.
+_DROPPED_AT_ONCE = 10
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -91,11 +98,25 @@ class Claim:
     lease_until: datetime
 
 
+@dataclass(frozen=True)
+class OutsideCall(Generic[T, R]):
+    """A change that an outside service has a part in.
+
+    `call` runs outside any transaction, for at most `timeout_s`, and gets the id by which the service knows the call
+    again. `finish` makes the result of what it gives, and runs in the transaction that keeps the outcome.
+    """
+
+    call: Callable[[UUID], Awaitable[T]]
+    finish: Callable[[T], Awaitable[R]]
+    timeout_s: float
+
+
 class _Found(Row):
     id: UUID
     arguments_digest: bytes
     outcome: str | None
     lease_until: datetime | None
+    counts: bool
 
 
 async def once(attempt: Attempt, do: Callable[[], Awaitable[R]], *, keep: Keep[R], refuse: Refuse[R]) -> R | Kept:
@@ -111,59 +132,53 @@ async def once(attempt: Attempt, do: Callable[[], Awaitable[R]], *, keep: Keep[R
             async with tx():
                 if await _locked(attempt):
                     found = await _find(attempt)
-                    if found is None:
+                    if isinstance(found, Kept):
+                        return found
+                    # A claim is here from when the field still called outside: once its lease has ended it is nobody's.
+                    if found is None or await _vacant(found):
                         result = await _settled(attempt.actor, do, refuse)
                         await _insert(attempt, new_id(), outcome=keep(result), lease_until=None)
                         return result
-                    if found.outcome is not None:
-                        return Kept(found.outcome)
         await waiting.pause()
 
 
-async def once_outside(
-    attempt: Attempt,
-    call: Callable[[UUID], Awaitable[T]],
-    finish: Callable[[T], Awaitable[R]],
-    *,
-    timeout_s: float,
-    keep: Keep[R],
-    refuse: Refuse[R],
-) -> R | Kept:
-    """What `finish` makes of what `call` gives; Kept when that happened before.
+async def once_outside(attempt: Attempt, wanted: OutsideCall[T, R], *, keep: Keep[R], refuse: Refuse[R]) -> R | Kept:
+    """What came of the call and the change behind it; Kept when that happened before.
 
-    `call` runs outside any transaction, for at most `timeout_s`, and gets the id by which the service knows the call
-    again. `finish` runs in the transaction that keeps the outcome. A user error of either is an outcome; anything else
-    gives the claim back for the next attempt. Raises InProgress, also when the call took so long that another attempt
-    has taken over; Conflict when the arguments were others; Unavailable; Timeout.
+    A user error of either is an outcome; anything else gives the claim back for the next attempt, and so does who goes
+    away. Raises InProgress, also when it took so long that another attempt has taken over; Conflict when the arguments
+    were others; Unavailable; Timeout.
     """
     _require_no_transaction()
-    claim = await _claim(attempt, timedelta(seconds=timeout_s) + LEASE_MARGIN)
+    claim = await _claim(attempt, timedelta(seconds=wanted.timeout_s) + LEASE_MARGIN)
     if isinstance(claim, Kept):
         return claim
     try:
         try:
-            called = await _in_time(call(claim.id), timeout_s)
+            called = await _in_time(wanted.call(claim.id), wanted.timeout_s)
         except (UserError, UserErrors) as refusal:
-            told = refusal
-
-            async def refused() -> R:
-                raise told
-
-            return await _finish(attempt, claim, refused, keep, refuse)
-        return await _finish(attempt, claim, lambda: finish(called), keep, refuse)
-    except Exception:
-        # Where the database is away as well, the lease runs out by itself.
-        with suppress(RequestError):
-            await _give_back(claim)
+            return await _finish(attempt, claim, raising(refusal), keep, refuse)
+        return await _finish(attempt, claim, lambda: wanted.finish(called), keep, refuse)
+    except (Exception, asyncio.CancelledError):
+        await _give_back(claim)
         raise
 
 
-async def outside(call: Callable[[UUID], Awaitable[T]], finish: Callable[[T], Awaitable[R]], *, timeout_s: float) -> R:
+async def outside(wanted: OutsideCall[T, R]) -> R:
     """As `once_outside` for who gave no key: a new id each time, and nothing is kept. Raises Timeout."""
     _require_no_transaction()
-    called = await _in_time(call(new_id()), timeout_s)
+    called = await _in_time(wanted.call(new_id()), wanted.timeout_s)
     async with tx():
-        return await finish(called)
+        return await wanted.finish(called)
+
+
+def raising(refusal: Refusal) -> Callable[[], Awaitable[NoReturn]]:
+    """A change that is refused for this reason."""
+
+    async def refused() -> NoReturn:
+        raise refusal
+
+    return refused
 
 
 class _Waiting:
@@ -217,21 +232,49 @@ async def _locked(attempt: Attempt) -> bool:
     return bool(await fetch_value(sql("SELECT pg_try_advisory_xact_lock({}::bigint)", attempt.lock_number)))
 
 
-async def _find(attempt: Attempt) -> _Found | None:
-    """What is kept or claimed and still counts. Raises Conflict when it was for other arguments."""
+async def _find(attempt: Attempt) -> Kept | _Found | None:
+    """What is kept under the key, or else the row that has its place: a claim, or one that does not count any more.
+
+    Raises Conflict when what still counts was for other arguments.
+    """
     rows = await fetch(
         sql(
-            "SELECT id, arguments_digest, outcome, lease_until FROM idempotency WHERE {} AND created_at > {}",
+            "SELECT id, arguments_digest, outcome, lease_until, {} AS counts FROM idempotency WHERE {}",
+            _counts(now()),
             attempt.whose,
-            now() - KEPT_FOR,
         ),
         _Found,
     )
     if not rows:
         return None
-    if rows[0].arguments_digest != attempt.digest:
+    (found,) = rows
+    if found.counts and found.arguments_digest != attempt.digest:
         raise Conflict("This key was used with other arguments. Use a new one for a new request.", *PATH)
-    return rows[0]
+    return Kept(found.outcome) if found.counts and found.outcome is not None else found
+
+
+def _counts(at: datetime) -> Sql:
+    """The condition under which a row still counts."""
+    return sql("(created_at > {} OR coalesce(lease_until > {}, false))", at - KEPT_FOR, at)
+
+
+async def _vacant(found: _Found) -> bool:
+    """Whether nobody is at work under the row, which then is ours to the end of the transaction. Never waits."""
+    is_leased = found.lease_until is not None and found.lease_until > now()
+    return not is_leased and await _held(found)
+
+
+async def _held(row: _Found | Claim) -> bool:
+    """Whether the row is as it was, and ours to the end of the transaction. Never waits.
+
+    The lease tells whose a claim is: whoever takes it over gives it a later one.
+    """
+    held = sql(
+        "SELECT true FROM idempotency WHERE id = {} AND lease_until IS NOT DISTINCT FROM {} FOR UPDATE SKIP LOCKED",
+        row.id,
+        row.lease_until,
+    )
+    return bool(await fetch_value(held))
 
 
 async def _settled(actor: Actor, do: Callable[[], Awaitable[R]], refuse: Refuse[R]) -> R:
@@ -245,22 +288,20 @@ async def _settled(actor: Actor, do: Callable[[], Awaitable[R]], refuse: Refuse[
 
 
 async def _insert(attempt: Attempt, id: UUID, *, outcome: str | None, lease_until: datetime | None) -> None:
-    """Write the row in the place of one that does not count any more, and drop others of the actor that do not."""
+    """Write the row, in the place of one that is held, and drop some that do not count any more, whoever's they are."""
     ref, at = attempt.actor.ref, now()
     await execute(
         sql(
-            # Rows that another attempt is dropping are left to it, so that nobody waits here.
+            # Nobody waits here: rows that others hold are left to them, and a row that is replaced is held already.
             "WITH dropped AS (DELETE FROM idempotency WHERE id = ANY(ARRAY("
-            "SELECT id FROM idempotency WHERE actor_kind = {} AND actor_id = {} AND created_at <= {} AND NOT ({}) "
+            "SELECT id FROM idempotency WHERE NOT {} AND NOT ({}) "
             "ORDER BY created_at LIMIT {} FOR UPDATE SKIP LOCKED))) "
             "INSERT INTO idempotency "
             "(id, actor_kind, actor_id, field, key, arguments_digest, outcome, lease_until, created_at) "
             "VALUES ({}, {}, {}, {}, {}, {}, {}, {}, {}) ON CONFLICT (actor_kind, actor_id, field, key) DO UPDATE SET "
             "id = excluded.id, arguments_digest = excluded.arguments_digest, outcome = excluded.outcome, "
             "lease_until = excluded.lease_until, created_at = excluded.created_at",
-            ref.kind.value,
-            ref.id,
-            at - KEPT_FOR,
+            _counts(at),
             attempt.whose,
             _DROPPED_AT_ONCE,
             id,
@@ -283,13 +324,14 @@ async def _claim(attempt: Attempt, lease: timedelta) -> Claim | Kept:
         async with tx():
             if await _locked(attempt):
                 found, until = await _find(attempt), now() + lease
-                if found is None:
-                    claim = Claim(new_id(), until)
-                    await _insert(attempt, claim.id, outcome=None, lease_until=until)
-                    return claim
-                if found.outcome is not None:
-                    return Kept(found.outcome)
-                if found.lease_until is not None and found.lease_until <= now():
+                if isinstance(found, Kept):
+                    return found
+                # Who comes late may be writing its outcome at this moment: then the row is held, and looked at again.
+                if found is None or await _vacant(found):
+                    if found is None or not found.counts:
+                        claim = Claim(new_id(), until)
+                        await _insert(attempt, claim.id, outcome=None, lease_until=until)
+                        return claim
                     await execute(sql("UPDATE idempotency SET lease_until = {} WHERE id = {}", until, found.id))
                     return Claim(found.id, until)
         await waiting.pause()
@@ -301,22 +343,41 @@ async def _finish(
     """What `do` gives, once its outcome is kept. Raises InProgress when the claim is another attempt's by now."""
     with _standings_of(attempt.actor):
         async with tx():
-            # The lease tells whose claim it is: whoever takes it over gives it a later one.
-            held = sql("SELECT true FROM idempotency WHERE {} FOR UPDATE", _holding(claim))
-            if not await fetch_value(held):
+            if not await _held(claim):
                 raise InProgress("Another request with this key has taken over. Try again soon.", *PATH)
             result = await _settled(attempt.actor, do, refuse)
             await execute(
-                sql("UPDATE idempotency SET outcome = {}, lease_until = NULL WHERE id = {}", keep(result), claim.id)
+                # An outcome counts from when it is there, however late the claim was taken over.
+                sql(
+                    "UPDATE idempotency SET outcome = {}, lease_until = NULL, created_at = {} WHERE id = {}",
+                    keep(result),
+                    now(),
+                    claim.id,
+                )
             )
             return result
 
 
+_giving_back: set["asyncio.Task[None]"] = set()
+
+
 async def _give_back(claim: Claim) -> None:
-    """End the lease, so that the next attempt need not wait for it."""
-    async with tx():
-        await execute(sql("UPDATE idempotency SET lease_until = {} WHERE {}", now(), _holding(claim)))
+    """End the lease, so that the next attempt need not wait for it. Where that cannot be done it runs out by itself."""
 
+    async def end_lease() -> None:
+        with suppress(RequestError, TimeoutError):
+            async with asyncio.timeout(GIVE_BACK_WITHIN_S), tx():
+                # This may wait, as for an end of ours that the server still rolls back, and holds nothing meanwhile.
+                ended = sql(
+                    "UPDATE idempotency SET lease_until = {} WHERE id = {} AND lease_until = {}",
+                    now(),
+                    claim.id,
+                    claim.lease_until,
+                )
+                await execute(ended)
 
-def _holding(claim: Claim) -> Sql:
-    return sql("id = {} AND lease_until = {}", claim.id, claim.lease_until)
+    # A task of its own: what was cancelled may be cancelled again wherever it waits.
+    giving = asyncio.create_task(end_lease())
+    _giving_back.add(giving)
+    giving.add_done_callback(_giving_back.discard)
+    await asyncio.shield(giving)

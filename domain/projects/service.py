@@ -1,7 +1,7 @@
 """Projects: made, changed, put away and deleted; the lock that guards what their tasks share; task numbers.
 
-Locks are taken in one order everywhere: organization, project, task, membership, state, counters. What changes the
-structure of a project (states, transitions, archiving) holds its row alone; a change of a task holds it shared.
+Locks are taken in one order everywhere: organization, project, task, membership, label, state, counters. What changes
+the structure of a project (states, transitions, archiving) holds its row alone; a change of a task holds it shared.
 """
 
 import re

@@ -9,7 +9,7 @@ from domain.base.database import tx
 from domain.base.errors import Invalid, NotFound, UserError, UserErrors
 from domain.tasks import updates
 from domain.tasks.queries import TaskRow
-from domain.tasks.updates import Asked, Plan, Refusal
+from domain.tasks.updates import Asked, NoPlan, Plan
 
 MOST_ITEMS = 100
 
@@ -37,6 +37,12 @@ class Results:
     changed_count: int
 
 
+def check_count(count: int) -> None:
+    """Raises Invalid (`items`) for more than 100."""
+    if count > MOST_ITEMS:
+        raise Invalid(f"At most {MOST_ITEMS} items; there are {count}.", "items")
+
+
 async def update(actor: Actor, items: Sequence[Asked], *, policy: ErrorPolicy, dry_run: bool = False) -> Results:
     """Change the tasks as `service.update` does, one after the other in this order, in one transaction.
 
@@ -44,26 +50,22 @@ async def update(actor: Actor, items: Sequence[Asked], *, policy: ErrorPolicy, d
     writes nothing. Raises Invalid (`items`) for more than 100 of them; Forbidden (TASK_UPDATE) when one of the tasks is
     seen by the caller, who may not change it: nothing is changed then.
     """
-    if len(items) > MOST_ITEMS:
-        raise Invalid(f"At most {MOST_ITEMS} items; there are {len(items)}.", "items")
+    check_count(len(items))
     async with tx():
         found = await updates.plan(actor, items)
         plans = [each for each in found if isinstance(each, Plan)]
-        if policy is ErrorPolicy.REJECT_ALL and len(plans) < len(items):
-            doing = []
-        else:
-            doing = [each for each in plans if each.changes_something]
+        doing = [] if policy is ErrorPolicy.REJECT_ALL and len(plans) < len(items) else plans
         rows = {} if dry_run else await updates.write(actor, doing)
         return Results(
             [
                 Result(rows.get(each.task.id, each.task)) if isinstance(each, Plan) else Result(None, _errors(each))
                 for each in found
             ],
-            len(doing),
+            sum(each.changes_something for each in doing),
         )
 
 
-def _errors(refusal: Refusal) -> Sequence[UserError]:
+def _errors(refusal: NoPlan) -> Sequence[UserError]:
     if isinstance(refusal, UserErrors):
         return refusal.errors
     # Of one task alone this would fail the whole field; here it must not take the others along.

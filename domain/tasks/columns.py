@@ -44,7 +44,7 @@ async def move_all(actor: Actor, project: ProjectRow, source: StateRow, target: 
             target.id,
             now(),
             [task.id for task in tasks],
-            await places.at_ends(actor, [target.id] * len(tasks)),
+            (await places.at_ends(actor, [target.id] * len(tasks))).ranks,
             done,
         )
     )

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from domain.base.actor import Actor
@@ -18,17 +19,26 @@ async def lock(actor: Actor, *state_ids: UUID) -> None:
     await projects.states_by_ids.lock(actor, set(state_ids), Permission.PROJECT_READ)
 
 
-async def at_ends(actor: Actor, state_ids: Sequence[UUID]) -> list[str]:
+@dataclass(frozen=True)
+class Ends:
+    """Ranks behind the last tasks of some states, and those states whose tasks got other ranks to make room."""
+
+    ranks: list[str]
+    spread: Collection[UUID]
+
+
+async def at_ends(actor: Actor, state_ids: Sequence[UUID]) -> Ends:
     """A rank in each of the states, one for each time that it is named: behind its last task, in their order.
 
     Locks the states.
     """
     if not state_ids:
-        return []
+        return Ends([], ())
     await lock(actor, *state_ids)
     lasts = await _last_ranks(set(state_ids))
-    ranks = {state_id: iter(await _behind(state_id, lasts[state_id], n)) for state_id, n in Counter(state_ids).items()}
-    return [next(ranks[state_id]) for state_id in state_ids]
+    ends = {state_id: await _behind(state_id, lasts[state_id], n) for state_id, n in Counter(state_ids).items()}
+    ranks = {state_id: iter(end.ranks) for state_id, end in ends.items()}
+    return Ends([next(ranks[state_id]) for state_id in state_ids], {id for end in ends.values() for id in end.spread})
 
 
 async def to_end(state_id: UUID, rank: str) -> str:
@@ -36,7 +46,7 @@ async def to_end(state_id: UUID, rank: str) -> str:
     last = (await _last_ranks([state_id]))[state_id]
     if last == rank:
         return rank
-    (behind,) = await _behind(state_id, last, 1)
+    (behind,) = (await _behind(state_id, last, 1)).ranks
     return behind
 
 
@@ -51,12 +61,12 @@ async def _last_ranks(state_ids: Collection[UUID]) -> dict[UUID, str | None]:
     return {row["id"]: row["rank"] for row in await fetch(lasts, Row)}
 
 
-async def _behind(state_id: UUID, last: str | None, count: int) -> list[str]:
+async def _behind(state_id: UUID, last: str | None, count: int) -> Ends:
     """Ranks for `count` tasks behind the last one. The state is locked."""
     ranks = ranking.following(last, count)
     if len(ranks[-1]) > ranking.LONGEST and await _spread(state_id):
-        ranks = ranking.following((await _last_ranks([state_id]))[state_id], count)
-    return ranks
+        return Ends(ranking.following((await _last_ranks([state_id]))[state_id], count), (state_id,))
+    return Ends(ranks, ())
 
 
 async def beside(state_id: UUID, task_id: UUID, *, before_id: UUID | None, after_id: UUID | None) -> str:

@@ -1,6 +1,6 @@
 """Tasks: created, changed, moved, transferred, put away and deleted.
 
-Locks are taken in one order everywhere: organization, project, task, membership, state, counters.
+Locks are taken in one order everywhere: organization, project, task, membership, label, state, counters.
 """
 
 from datetime import date
@@ -60,7 +60,7 @@ async def create(
         if parent_id is not None:
             (await trees.around(actor, [parent_id])).check_parent(project.id, parent_id)
         labels = await labeling.check(actor, project.org_id, label_ids or [], "label_ids")
-        (rank,) = await places.at_ends(actor, [state.id])
+        (rank,) = (await places.at_ends(actor, [state.id])).ranks
         (number,) = await projects.next_numbers(project.id, 1)
         identifier = f"{project.key}-{number}"
         await Task.create(
@@ -103,12 +103,7 @@ async def update(actor: Actor, task_id: UUID, *, if_version: int | None = None, 
         (found,) = await updates.plan(actor, [Asked(task_id, values, if_version)])
         if not isinstance(found, Plan):
             raise found
-        return await _done(actor, found)
-
-
-async def _done(actor: Actor, plan: Plan) -> TaskRow:
-    """The row afterwards."""
-    return (await updates.write(actor, [plan]))[plan.task.id] if plan.changes_something else plan.task
+        return (await updates.write(actor, [found]))[task_id]
 
 
 async def move(
@@ -145,7 +140,7 @@ async def move(
                 rank = await places.beside(target_id, task.id, before_id=before_id, after_id=after_id)
             if found or rank != task.rank:
                 found["rank"] = Change(task.rank, rank)
-        return await _done(actor, Plan(task, found))
+        return (await updates.write(actor, [Plan(task, found)]))[task_id]
 
 
 async def archive(actor: Actor, task_id: UUID) -> TaskRow:

@@ -56,7 +56,7 @@ async def _move(actor: Actor, tasks: list[TaskRow], target: ProjectRow, state_id
     chosen = [workflow.first_of(new_states, old_states[task.state_id].category) for task in tasks]
     if state_id is not None:
         chosen[0] = workflow.state_of(new_states, state_id, "state_id")
-    ranks = await places.at_ends(actor, [state.id for state in chosen])
+    ranks = (await places.at_ends(actor, [state.id for state in chosen])).ranks
     numbers = await projects.next_numbers(target.id, len(tasks))
     after = [
         {

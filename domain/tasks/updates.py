@@ -5,7 +5,7 @@ locked and read for all tasks at once; then they go through the tasks one after 
 before it. Nothing is written while plans are made.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -49,7 +49,8 @@ _TYPES = {
 # Making room at the end of a state may have given a task another rank than it had when it was locked.
 _COALESCED = {"rank": "coalesce(new.rank, task.rank)"}
 
-Refusal = UserError | UserErrors | NotFound
+NoPlan = UserError | UserErrors | NotFound
+"""Why there is no plan."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class _Draft:
     found: dict[str, Change]
     labels: Wanted
 
-    def now(self, name: str) -> UUID | None:
+    def target(self, name: str) -> UUID | None:
         """What the column is to point at from now on, where it is to change and is not cleared."""
         id: UUID | None = self.found[name].now if name in self.found else None
         return id
@@ -94,8 +95,8 @@ class _Surroundings:
     """What the rules look at besides the tasks themselves."""
 
     trees: Trees
-    labels: Labels
     members: set[tuple[UUID, UUID]]
+    labels: Labels
     workflows: Workflows
 
 
@@ -109,7 +110,7 @@ def check_values(values: dict[str, Any]) -> None:
     faults.check()
 
 
-async def plan(actor: Actor, asked: Sequence[Asked]) -> list[Plan | Refusal]:
+async def plan(actor: Actor, asked: Sequence[Asked]) -> list[Plan | NoPlan]:
     """A plan for each that was asked, as if those before it were done already, or why there is none.
 
     What is refused counts as not done for those behind it. Raises Forbidden (TASK_UPDATE) for one that the caller sees.
@@ -123,7 +124,7 @@ async def plan(actor: Actor, asked: Sequence[Asked]) -> list[Plan | Refusal]:
     return [_answer(partial(_agree, around, draft)) if isinstance(draft, _Draft) else draft for draft in drafts]
 
 
-def _answer(rule: Callable[[], T]) -> T | Refusal:
+def _answer(rule: Callable[[], T]) -> T | NoPlan:
     """What comes of one task's rules: a refusal stays with its task, so that the others are looked at too."""
     try:
         return rule()
@@ -145,14 +146,14 @@ def _draft(opened: Opened, asked: Asked, before: Sequence[Asked]) -> _Draft:
 
 async def _look_around(actor: Actor, drafts: Sequence[_Draft]) -> _Surroundings:
     """Read, and lock where it must stay, what the drafts refer to: a few statements, whatever their number."""
-    climbing = [(parent_id, draft.task.id) for draft in drafts if (parent_id := draft.now("parent_id")) is not None]
+    climbing = [(parent_id, draft.task.id) for draft in drafts if (parent_id := draft.target("parent_id")) is not None]
     return _Surroundings(
         await trees.around(actor, *map(list, zip(*climbing, strict=True))) if climbing else Trees(()),
+        await memberships.hold_all(
+            {(draft.task.org_id, user_id) for draft in drafts if (user_id := draft.target("assignee_id")) is not None}
+        ),
         await labeling.of_tasks(
             actor, [draft.labels for draft in drafts if draft.labels.added or draft.labels.removed]
-        ),
-        await memberships.hold_all(
-            {(draft.task.org_id, user_id) for draft in drafts if (user_id := draft.now("assignee_id")) is not None}
         ),
         await workflow.of_tasks(actor, [draft.task for draft in drafts if "state_id" in draft.found]),
     )
@@ -161,12 +162,12 @@ async def _look_around(actor: Actor, drafts: Sequence[_Draft]) -> _Surroundings:
 def _agree(around: _Surroundings, draft: _Draft) -> Plan:
     """The plan, by the rules that look at other rows."""
     task, found = draft.task, dict(draft.found)
-    if (parent_id := draft.now("parent_id")) is not None:
+    if (parent_id := draft.target("parent_id")) is not None:
         around.trees.check_parent(task.project_id, parent_id, task.id)
     labels = around.labels.change(draft.labels)
-    if (user_id := draft.now("assignee_id")) is not None:
+    if (user_id := draft.target("assignee_id")) is not None:
         memberships.check_member(around.members, task.org_id, user_id, "assignee_id")
-    if (state_id := draft.now("state_id")) is not None:
+    if (state_id := draft.target("state_id")) is not None:
         found |= around.workflows.enter(task, state_id)
     if "parent_id" in found:
         around.trees.put(task.id, parent_id)
@@ -174,30 +175,34 @@ def _agree(around: _Surroundings, draft: _Draft) -> Plan:
 
 
 async def write(actor: Actor, plans: Sequence[Plan]) -> dict[UUID, TaskRow]:
-    """Write the plans, each of which changes something: task -> its row afterwards.
+    """Write the plans: task -> its row afterwards, also of one that changes nothing.
 
     Who goes to another state without a rank goes to its end, in the order of the plans. One fact for each task and kind
     of change, in that order too; each version goes up once.
     """
-    if not plans:
-        return {}
-    plans = await _placed(actor, plans)
-    labels = {each.task.id: each.labels for each in plans if each.labels is not None}
-    await labeling.write({each.task.id: each.task.org_id for each in plans}, labels)
-    rows = await _save(actor, plans)
-    for each in plans:
+    rows = {each.task.id: each.task for each in plans}
+    changing, spread = await _placed(actor, [each for each in plans if each.changes_something])
+    if not changing:
+        return rows
+    labels = {each.task.id: each.labels for each in changing if each.labels is not None}
+    await labeling.write({each.task.id: each.task.org_id for each in changing}, labels)
+    rows |= await _save(actor, changing)
+    for each in changing:
         _tell(actor, each)
-    return rows
+    # To make room, these were given other ranks than they had when they were locked.
+    respaced = [each.task.id for each in plans if not each.changes_something and each.task.state_id in spread]
+    return rows | (await queries.by_ids(actor, respaced, queries.TASKS.columns) if respaced else {})
 
 
-async def _placed(actor: Actor, plans: Sequence[Plan]) -> list[Plan]:
+async def _placed(actor: Actor, plans: Sequence[Plan]) -> tuple[list[Plan], Collection[UUID]]:
+    """The plans with their ranks, and the states whose tasks were given other ranks to make room."""
     newcomers = [each for each in plans if "state_id" in each.found and "rank" not in each.found]
-    ranks = await places.at_ends(actor, [each.found["state_id"].now for each in newcomers])
+    ends = await places.at_ends(actor, [each.found["state_id"].now for each in newcomers])
     placed = {
         each.task.id: replace(each, found=each.found | {"rank": Change(each.task.rank, rank)})
-        for each, rank in zip(newcomers, ranks, strict=True)
+        for each, rank in zip(newcomers, ends.ranks, strict=True)
     }
-    return [placed.get(each.task.id, each) for each in plans]
+    return [placed.get(each.task.id, each) for each in plans], ends.spread
 
 
 async def _save(actor: Actor, plans: Sequence[Plan]) -> dict[UUID, TaskRow]:

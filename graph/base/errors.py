@@ -2,8 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import partial, wraps
-from typing import Any, get_type_hints, overload
+from functools import cache, partial, wraps
+from typing import Any, cast, get_args, get_type_hints, overload
 
 import strawberry
 import structlog
@@ -15,6 +15,7 @@ from strawberry.utils.str_converters import to_camel_case
 
 from domain.base import errors
 from domain.base.errors import BadInput, ErrorCode, RequestError, UserErrors
+from domain.idempotency import service
 from domain.idempotency.service import PATH
 from graph.base import idempotency
 from graph.base.context import Info, Operation, running
@@ -86,8 +87,9 @@ def mutation(
     """A mutation field: user errors come back in its payload, whose type the function's return annotation names.
 
     What was loaded before it is dropped, so that its payload shows what it did. Under a key it runs at most once, in a
-    transaction of its own; one that `calls_outside` runs in none and has `idempotency.outside` for its body. A
-    `credential` is not given twice, so such a field refuses a key.
+    transaction of its own. One that `calls_outside` is a plain function that only says what is to be done: it gives an
+    OutsideCall whose second type is its payload, and has no other body. A `credential` is not given twice, so such a
+    field refuses a key.
     """
     if function is None:
         return partial(mutation, credential=credential, calls_outside=calls_outside)
@@ -100,14 +102,11 @@ def mutation(
         run = partial(function, *args, **kwargs)
         try:
             if (key := idempotency.key_of(info)) is None:
-                return await run()
+                return await (service.outside(run()) if calls_outside else run())
             if credential:
                 raise BadInput(f"{info.field_name} cannot be repeated under a key.", path=list(PATH))
             once = idempotency.asked(info, key, payload_type(), refused)
-            if calls_outside:
-                with once.around_outside():
-                    return await run()
-            return await once.run(run)
+            return await (once.run_outside(run) if calls_outside else once.run(run))
         except (errors.UserError, UserErrors) as refusal:
             return refused(refusal)
 
@@ -115,10 +114,17 @@ def mutation(
         found = refusal.errors if isinstance(refusal, UserErrors) else (refusal,)
         return payload_type()(errors=[shown(error, arguments) for error in found])
 
+    @cache
     def payload_type() -> Any:
-        hint = get_type_hints(function)["return"]
-        return next(part for part in hint.__args__ if part is not type(None))
+        given = get_args(get_type_hints(function)["return"])
+        return given[1] if calls_outside else next(part for part in given if part is not type(None))
 
+    if calls_outside:
+        # Strawberry takes the field's type from the signature.
+        signature = inspect.signature(function)
+        cast(Any, resolve).__signature__ = signature.replace(
+            return_annotation=get_args(signature.return_annotation)[1] | None
+        )
     return strawberry.mutation(resolver=resolve, description=inspect.getdoc(function))
 
 

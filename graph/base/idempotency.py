@@ -6,12 +6,9 @@ first of merged fields.
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import Any
 
 from graphql import (
     DirectiveLocation,
@@ -31,9 +28,9 @@ from graphql import (
 )
 from graphql.execution.values import VariableValues
 
-from domain.base.errors import BadInput
+from domain.base.errors import BadInput, UserError, UserErrors
 from domain.idempotency import service
-from domain.idempotency.service import PATH, Attempt, Kept, Refusal
+from domain.idempotency.service import PATH, Attempt, Kept, OutsideCall, Refusal
 from graph.base import outcomes
 from graph.base.context import Info
 
@@ -49,9 +46,6 @@ the first outcome, user errors included, its selection resolved afresh; with oth
 first still runs it waits, then IN_PROGRESS. Secrets shown once are null in a repeat. Refused with BAD_USER_INPUT
 on queries, without an actor, on sign-in and other credential fields, and where merged fields carry different keys.""",
 )
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 class OnlyOnMutations(ValidationRule):
@@ -114,23 +108,21 @@ class Once:
 
     async def run(self, do: Callable[[], Awaitable[Any]]) -> Any:
         """The payload of `do`, or of the attempt that was first. Raises InProgress; Conflict."""
-        return await self.shown(await service.once(self.attempt, do, keep=self.keep, refuse=self.refuse))
+        return await self._shown(await service.once(self.attempt, do, keep=self.keep, refuse=self.refuse))
 
-    async def shown(self, done: Any) -> Any:
+    async def run_outside(self, make: Callable[[], OutsideCall[Any, Any]]) -> Any:
+        """The payload of the call that `make` gives, or of the attempt that was first. Raises as `run`; Timeout."""
+        try:
+            wanted = make()
+        except (UserError, UserErrors) as refusal:
+            # Refused before the key was looked up, but whether this is the outcome is the key's to say.
+            return await self.run(service.raising(refusal))
+        done = await service.once_outside(self.attempt, wanted, keep=self.keep, refuse=self.refuse)
+        return await self._shown(done)
+
+    async def _shown(self, done: Any) -> Any:
         """The payload, with its rows as they are now where it is a repeat."""
         return await outcomes.rebuilt(self.info, self.payload, done.outcome) if isinstance(done, Kept) else done
-
-    @contextmanager
-    def around_outside(self) -> Iterator[None]:
-        """Let `outside` in the block claim this key."""
-        token = _claiming.set(self)
-        try:
-            yield
-        finally:
-            _claiming.reset(token)
-
-
-_claiming: ContextVar[Once | None] = ContextVar("claiming", default=None)
 
 
 def asked(info: Info, key: str, payload: Any, refuse: Callable[[Refusal], Any]) -> Once:
@@ -139,22 +131,6 @@ def asked(info: Info, key: str, payload: Any, refuse: Callable[[Refusal], Any]) 
     if operation.caller is None and operation.refusal is None:
         raise BadInput(f"@{NAME} needs a signed-in caller: a key belongs to somebody.", path=list(PATH))
     return Once(info, Attempt(operation.actor, info.field_name, key, _digest(info)), payload, refuse)
-
-
-async def outside(call: Callable[[UUID], Awaitable[T]], finish: Callable[[T], Awaitable[R]], *, timeout_s: float) -> R:
-    """The body of a mutation that is declared with `calls_outside`: the payload that `finish` makes of the call.
-
-    `call` runs outside any transaction for at most `timeout_s`; the id that it gets makes the key that the service
-    knows the call by. `finish` runs in the transaction that keeps the outcome. Raises InProgress; Conflict; Timeout.
-    """
-    asked_once = _claiming.get()
-    if asked_once is None:
-        return await service.outside(call, finish, timeout_s=timeout_s)
-    done = await service.once_outside(
-        asked_once.attempt, call, finish, timeout_s=timeout_s, keep=asked_once.keep, refuse=asked_once.refuse
-    )
-    shown: R = await asked_once.shown(done)
-    return shown
 
 
 def _variables(info: Info) -> VariableValues:

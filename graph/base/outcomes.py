@@ -5,6 +5,7 @@ is shown once. The types of the payload's fields say which is which, so a payloa
 """
 
 import asyncio
+from dataclasses import MISSING
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -70,19 +71,31 @@ async def _rebuilt(info: Info, type_: Any, found: Any) -> Any:
         may_be_null = isinstance(type_.of_type, StrawberryOptional)
         return [item for item in items if may_be_null or item is not None]
     if members := _members(type_):
-        member = next(each for each in members if each.__name__ == found["as"])
-        return await _rebuilt(info, member, found["it"])
+        member = next((each for each in members if each.__name__ == found["as"]), None)
+        # What an older version of the code called something else cannot be shown any more.
+        return None if member is None else await _rebuilt(info, member, found["it"])
     if _is_row(type_):
         # With every column, as services return what they changed.
         return await info.context.load(type_.read, UUID(found), type_.read.table.columns)
     if has_object_definition(type_):
-        # What a newer version of the code has added was not kept; it takes its default.
         fields = [field for field in _fields(type_) if field.python_name in found]
         values = await asyncio.gather(*(_rebuilt(info, field.type, found[field.python_name]) for field in fields))
-        return type_(**{field.python_name: value for field, value in zip(fields, values, strict=True)})
+        # What a newer version of the code has added was not kept.
+        added = {field.python_name: _absent(field) for field in _fields(type_) if field.python_name not in found}
+        return type_(**added, **{field.python_name: value for field, value in zip(fields, values, strict=True)})
     if isinstance(type_, StrawberryEnumDefinition):
-        return type_.wrapped_cls(found)
+        choices: Any = type_.wrapped_cls
+        return next((each for each in choices if each.value == found), None)
     return type_.fromisoformat(found) if type_ in (datetime, date) else found
+
+
+def _absent(field: StrawberryField) -> Any:
+    """The field's default, or else an empty list or null. A field that may not be null needs a default."""
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    if field.default is not MISSING:
+        return field.default
+    return [] if isinstance(field.type, StrawberryList) else None
 
 
 def _plain(type_: Any) -> Any:

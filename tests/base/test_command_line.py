@@ -32,8 +32,13 @@ def wait_until(reached: Callable[[], bool], timeout_s: float = END_DEADLINE_S) -
 
 def workers_of(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     """Worker processes; multiprocessing's resource tracker is a child as well."""
-    children = psutil.Process(process.pid).children()
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process(process.pid).children():
+        # One that was just killed may be gone before it is looked at.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def running_of(processes: list[psutil.Process]) -> list[psutil.Process]:

@@ -15,6 +15,9 @@ mutation ($org: ID!, $name: String!, $key: String!) {
   }
 }
 """
+PREFERENCES = """
+mutation ($key: String!) { preferencesUpdate(input: {locale: "en"}) @idempotent(key: $key) { errors { code } } }
+"""
 
 
 def new_key() -> str:

@@ -18,8 +18,9 @@ from domain.idempotency.service import Attempt
 from domain.labels import service as labels_service
 from tests.client import Answer
 from tests.events.chain import first_fault
-from tests.factories import Tenant, events, rows
+from tests.factories import Tenant, events, execute, rows
 from tests.idempotency.keyed import CREATE_LABEL, kept, labels, new_key
+from tests.tasks.races import PATIENCE_S, uncommitted
 
 AT_ONCE = 50
 DEFAULT_POOL = 10
@@ -192,23 +193,66 @@ async def test_who_goes_away_in_the_middle_leaves_nothing_and_the_repeat_does_it
 
 
 async def test_old_keys_are_dropped_by_many_at_once_without_waiting(acme: Tenant) -> None:
-    async with acme.admin.acting() as actor:
-        for _ in range(20):
-            attempt = Attempt(actor, "labelCreate", new_key(), b"")
-            async with tx():
-                await service._insert(attempt, new_id(), outcome="null", lease_until=None)
-    await age_by_a_day(acme)
+    await keep_old(acme, [new_key() for _ in range(20)])
 
     keys = [new_key() for _ in range(20)]
     answers = await asyncio.gather(*(create(acme, key, key) for key in keys))
 
     assert [answer.data and answer.data["labelCreate"]["errors"] for answer in answers] == [[]] * 20
-    found = await rows("SELECT key FROM idempotency WHERE actor_id = $1", acme.admin.user_id)
+    found = await rows("SELECT key FROM idempotency")
     assert sorted(row["key"] for row in found) == sorted(keys)
 
 
-async def age_by_a_day(tenant: Tenant) -> None:
-    """Let what the admin has kept be a day older."""
-    await rows(
-        "UPDATE idempotency SET created_at = created_at - interval '1 day' WHERE actor_id = $1", tenant.admin.user_id
-    )
+async def test_anybodys_old_keys_are_dropped_some_at_a_time(acme: Tenant, globex: Tenant) -> None:
+    old = [new_key() for _ in range(service._DROPPED_AT_ONCE + 3)]
+    await keep_old(acme, old)
+
+    for _ in range(2):
+        await create(globex, key := new_key(), key)
+        found = {row["key"] for row in await rows("SELECT key FROM idempotency")}
+        old = [each for each in old if each in found]
+        assert len(old) in (3, 0)
+
+    assert old == []
+
+
+async def test_old_keys_that_are_used_again_at_once_do_not_deadlock(acme: Tenant) -> None:
+    keys = [new_key() for _ in range(12)]
+    for _ in range(3):
+        await keep_old(acme, keys)
+        # Each takes the place of one old row and would drop those that the others take the place of.
+        answers = await asyncio.gather(*(create(acme, key, key) for key in keys for _ in range(2)))
+        assert [answer.errors for answer in answers if answer.errors] == []
+        await execute("DELETE FROM label WHERE org_id = $1", acme.org_id)
+
+    assert len(await events(acme.org_id)) == 3 * len(keys)
+
+
+async def test_a_key_whose_old_row_another_is_dropping_is_waited_for_without_a_lock(
+    acme: Tenant, globex: Tenant, paused: asyncio.Event
+) -> None:
+    key = new_key()
+    await keep_old(acme, [key])
+
+    async def drop(actor: Actor) -> None:
+        await service._insert(Attempt(actor, "x", new_key(), b""), new_id(), outcome="null", lease_until=None)
+
+    async with uncommitted(globex.admin, drop), asyncio.timeout(PATIENCE_S):
+        again = asyncio.create_task(create(acme, key))
+        await paused.wait()
+        locks = await rows("SELECT 1 FROM pg_locks WHERE NOT granted")
+
+    assert locks == []
+    await prove_one_effect(acme, key, [await again])
+
+
+async def keep_old(tenant: Tenant, keys: list[str]) -> None:
+    """Let the admin have kept something under these keys a day ago, and let nothing else be kept."""
+    await execute("DELETE FROM idempotency")
+    async with tenant.admin.acting() as actor:
+        for key in keys:
+            async with tx():
+                await service._insert(
+                    Attempt(actor, "labelCreate", key, b""), new_id(), outcome="null", lease_until=None
+                )
+    await execute("UPDATE idempotency SET created_at = created_at - interval '1 day'")

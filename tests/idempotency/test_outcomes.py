@@ -3,23 +3,26 @@
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
+from unittest.mock import Mock
 from uuid import UUID
 
 import orjson
 import pytest
 import strawberry
 from strawberry.schema.config import StrawberryConfig
+from strawberry.types.base import StrawberryList
 
 from domain.base.database import transaction
 from domain.base.errors import Conflict, Invalid, Taken, Unavailable
 from domain.base.permissions import Role
+from domain.idempotency.service import OutsideCall
 from domain.identity import queries as identity
 from domain.labels import service as labels_service
 from graph.base import outcomes
 from graph.base.context import Info
 from graph.base.documents import Parsing, Validation
 from graph.base.errors import ERROR_TYPES, CodedErrors, InputError, LimitError, UserError, mutation, no_errors
-from graph.base.idempotency import IDEMPOTENT, outside
+from graph.base.idempotency import IDEMPOTENT
 from graph.base.ids import parse_id
 from graph.base.nodes import Node
 from graph.base.operations import Operations
@@ -27,6 +30,7 @@ from graph.base.outcomes import shown_once
 from graph.base.scalars import JSON, SCALARS, BigInt
 from graph.identity import ApiKeyActor, SystemActor, User
 from graph.labels import Label, LabelPayload
+from graph.task_bulk import TaskBulkResult
 from tests import client
 from tests.factories import Tenant, events, execute, statements
 from tests.idempotency.keyed import kept, labels, new_key
@@ -76,6 +80,7 @@ class Shop:
 
     calls: list[UUID] = field(default_factory=list)
     fault: Exception | None = None
+    is_closed: bool = False
 
 
 SHOP = Shop()
@@ -113,8 +118,10 @@ class Mutation:
         )
 
     @mutation(calls_outside=True)
-    async def buy(self, info: Info, organization_id: strawberry.ID, name: str) -> LabelPayload | None:
+    def buy(self, info: Info, organization_id: strawberry.ID, name: str) -> OutsideCall[str, LabelPayload]:
         """Call outside, then add a label."""
+        if SHOP.is_closed:
+            raise Invalid("The shop is closed.", "name")
         actor, org_id = info.context.actor, parse_id(organization_id, "organization")
 
         async def call(key: UUID) -> str:
@@ -128,11 +135,11 @@ class Mutation:
             made = await labels_service.create(actor, org_id, name=bought, color="#123456")
             return LabelPayload(label=Label.of(made))
 
-        return await outside(call, finish, timeout_s=5)
+        return OutsideCall(call, finish, timeout_s=5)
 
 
 @pytest.fixture(autouse=True)
-def small_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_schema(monkeypatch: pytest.MonkeyPatch) -> strawberry.Schema:
     """The clients ask this schema."""
     made = strawberry.Schema(
         query=Query,
@@ -143,7 +150,8 @@ def small_schema(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     made._schema.directives += (IDEMPOTENT,)
     monkeypatch.setattr(client, "schema", made)
-    SHOP.calls, SHOP.fault = [], None
+    SHOP.calls, SHOP.fault, SHOP.is_closed = [], None, False
+    return made
 
 
 _ERRORS = "errors { __typename code message path ... on LimitError { feature limit used } }"
@@ -215,6 +223,34 @@ async def test_what_the_code_has_more_or_less_of_by_now_is_no_fault(acme: Tenant
     assert (found["role"], found["day"]) == (None, "2026-11-21")
 
 
+async def test_what_an_older_version_called_otherwise_is_null_and_no_fault(acme: Tenant) -> None:
+    key = new_key()
+    await acme.admin.client.ok(MANY, org=acme.id, key=key)
+    (row,) = await kept(key)
+    outcome = orjson.loads(row["outcome"])
+    outcome["doer"]["as"] = outcome["node"]["as"] = "Formerly"
+    outcome["role"] = "FORMERLY"
+    # In a list that allows no null it is left out, and so is what an item has more of by now.
+    outcome["items"][1]["errors"][0]["as"] = "Formerly"
+    del outcome["items"][0]["errors"], outcome["items"][0]["label"]
+    await execute("UPDATE idempotency SET outcome = $1 WHERE id = $2", orjson.dumps(outcome).decode(), row["id"])
+
+    found = (await acme.admin.client.ok(MANY, org=acme.id, key=key))["many"]
+
+    assert (found["doer"], found["node"], found["role"]) == (None, None, None)
+    assert [error["code"] for error in found["items"][1]["errors"]] == ["TAKEN"]
+    assert found["items"][0] == {"id": "1", "label": None, "errors": []}
+
+
+async def test_a_field_that_a_newer_version_added_needs_no_default(acme: Tenant) -> None:
+    async with acme.admin.acting():
+        (made,) = await outcomes.rebuilt(
+            Mock(), StrawberryList(TaskBulkResult), orjson.dumps([{"id": "task_1"}]).decode()
+        )
+
+    assert made == TaskBulkResult(id=strawberry.ID("task_1"), task=None, errors=[])
+
+
 def test_a_row_that_cannot_be_read_again_is_a_fault_before_anything_is_kept() -> None:
     with pytest.raises(TypeError, match="ApiKeyActor"):
         outcomes.kept(ApiKeyActor, object())
@@ -249,6 +285,26 @@ async def test_a_refusal_from_outside_is_repeated_and_a_fault_is_tried_again(acm
     assert (away.data, away.codes) == ({"buy": None}, ["UNAVAILABLE"])
     assert done["label"] == {"name": "table bought"}
     assert (len(SHOP.calls), len(set(SHOP.calls))) == (3, 2)
+
+
+async def test_a_refusal_before_the_call_is_an_outcome_and_a_repeat_gets_its_own_outcome_first(acme: Tenant) -> None:
+    closed, opened = new_key(), new_key()
+    first = await acme.admin.client.done(BUY, org=acme.id, name="chair", key=opened)
+
+    SHOP.is_closed = True
+    (refused,) = await acme.admin.client.refused(BUY, org=acme.id, name="table", key=closed)
+    again = await acme.admin.client.done(BUY, org=acme.id, name="chair", key=opened)
+    SHOP.is_closed = False
+    (still,) = await acme.admin.client.refused(BUY, org=acme.id, name="table", key=closed)
+
+    assert first == again
+    assert refused == still == {"code": "INVALID", "path": ["name"]}
+    assert len(SHOP.calls) == 1
+    assert await labels(acme.org_id) == ["chair bought"]
+
+
+def test_a_mutation_that_calls_outside_has_its_payload_for_a_type(small_schema: strawberry.Schema) -> None:
+    assert "buy(organizationId: ID!, name: String!): LabelPayload\n" in small_schema.as_str()
 
 
 async def test_a_mutation_that_calls_outside_works_without_a_key(acme: Tenant) -> None:

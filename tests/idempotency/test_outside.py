@@ -4,23 +4,26 @@ The vendor here knows a call again by its key, as payment services do.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
+from unittest.mock import AsyncMock, patch
 from uuid import UUID
 
 import pytest
 
 from domain.base.actor import Actor
 from domain.base.clock import frozen, now
-from domain.base.database import transaction, tx
+from domain.base.database import app_pool, transaction, tx
 from domain.base.errors import Conflict, InProgress, Invalid, Timeout, Unavailable
 from domain.idempotency import service
-from domain.idempotency.service import LEASE_MARGIN, Attempt, Kept
+from domain.idempotency.service import KEPT_FOR, LEASE_MARGIN, Attempt, Kept, OutsideCall
 from domain.labels import service as labels_service
-from tests.factories import Tenant, events, execute
-from tests.idempotency.keyed import kept, labels, new_key
+from tests.factories import Tenant, events, execute, rows
+from tests.idempotency.keyed import PREFERENCES, kept, labels, new_key
+from tests.tasks.races import PATIENCE_S
 
 TIMEOUT_S = 20.0
 LEASE = timedelta(seconds=TIMEOUT_S) + LEASE_MARGIN
@@ -62,9 +65,16 @@ class Shop:
         """What came of it."""
         return await service.once_outside(
             self.attempt,
-            self.vendor.call,
-            finish or self.finish,
-            timeout_s=TIMEOUT_S,
+            OutsideCall(self.vendor.call, finish or self.finish, TIMEOUT_S),
+            keep=lambda result: f'"{result}"',
+            refuse=lambda refusal: f"refused: {refusal}",
+        )
+
+    async def buy_at_home(self) -> str | Kept:
+        """What comes of the same by a newer version of the code, which needs no vendor."""
+        return await service.once(
+            self.attempt,
+            lambda: self.finish("made at home"),
             keep=lambda result: f'"{result}"',
             refuse=lambda refusal: f"refused: {refusal}",
         )
@@ -100,8 +110,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "PATIENCE_S", 0.05)
 
 
-async def cut_off(shop: Shop) -> None:
-    """A change that dies after the call and before its end, as when a process is killed."""
+async def hang_up(shop: Shop) -> None:
+    """A change whose client goes away during the call."""
     go = shop.vendor.go = asyncio.Event()
     task = asyncio.create_task(shop.buy())
     await shop.vendor.reached.wait()
@@ -109,6 +119,17 @@ async def cut_off(shop: Shop) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     go.set()
+
+
+async def cut_off(shop: Shop) -> None:
+    """A change that dies after the call and before its end, as when a process is killed: nothing runs any more."""
+    with patch.object(service, "_give_back", AsyncMock()):
+        await hang_up(shop)
+
+
+async def age(shop: Shop, by: timedelta) -> None:
+    """Let the claim have been made longer ago."""
+    await execute("UPDATE idempotency SET created_at = created_at - $1::interval WHERE key = $2", by, shop.attempt.key)
 
 
 async def test_the_vendor_is_called_once_and_the_outcome_kept(shop: Shop) -> None:
@@ -210,6 +231,180 @@ async def test_who_comes_back_after_another_took_over_changes_nothing(shop: Shop
     await shop.prove("charge 1")
 
 
+@contextlib.contextmanager
+def finishing(shop: Shop) -> Iterator[tuple[asyncio.Event, Callable[[str], Awaitable[str]], asyncio.Event]]:
+    """An end that stops before its commit: the event that it has come so far, the end, and the event to go on."""
+    reached, go = asyncio.Event(), asyncio.Event()
+
+    async def finish(charge: str) -> str:
+        made = await shop.finish(charge)
+        reached.set()
+        await go.wait()
+        return made
+
+    try:
+        yield reached, finish, go
+    finally:
+        go.set()
+
+
+async def test_who_would_take_over_while_the_first_writes_its_outcome_gets_that_outcome(
+    shop: Shop, paused: asyncio.Event
+) -> None:
+    with finishing(shop) as (reached, finish, go):
+        first = asyncio.create_task(shop.buy(finish=finish))
+        await reached.wait()
+        with frozen(now() + LEASE):
+            second = asyncio.create_task(shop.buy())
+        async with asyncio.timeout(PATIENCE_S):
+            await paused.wait()
+        # Whoever waits holds nothing meanwhile.
+        locks = await rows("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' OR NOT granted")
+        go.set()
+
+        assert (await first, await second) == ("charge 1", Kept('"charge 1"'))
+    assert locks == []
+    assert len(shop.vendor.calls) == 1
+    await shop.prove("charge 1")
+
+
+async def test_who_would_take_over_from_an_end_that_fails_does_so(shop: Shop, paused: asyncio.Event) -> None:
+    with finishing(shop) as (reached, finish, _):
+        first = asyncio.create_task(shop.buy(finish=finish))
+        await reached.wait()
+        with frozen(now() + LEASE):
+            second = asyncio.create_task(shop.buy())
+        async with asyncio.timeout(PATIENCE_S):
+            await paused.wait()
+        first.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert await second == "charge 1"
+    assert len(shop.vendor.calls) == 2
+    await shop.prove("charge 1")
+
+
+async def test_who_hangs_up_during_the_call_gives_the_claim_back_for_the_repeat(shop: Shop, impatient: None) -> None:
+    await hang_up(shop)
+
+    assert await shop.buy() == "charge 1"
+    assert len(shop.vendor.calls) == 2
+    await shop.prove("charge 1")
+
+
+async def test_who_hangs_up_at_the_end_gives_the_claim_back_for_the_repeat(shop: Shop, impatient: None) -> None:
+    with finishing(shop) as (reached, finish, _):
+        first = asyncio.create_task(shop.buy(finish=finish))
+        await reached.wait()
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+    assert (await labels(shop.org_id), await events(shop.org_id)) == ([], [])
+    assert await shop.buy() == "charge 1"
+    await shop.prove("charge 1")
+
+
+async def test_who_is_cut_off_again_while_it_gives_back_does_so_all_the_same(shop: Shop) -> None:
+    go = shop.vendor.go = asyncio.Event()
+    task = asyncio.create_task(shop.buy())
+    await shop.vendor.reached.wait()
+
+    # As a server's cancel scope does it: at every wait anew.
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+    go.set()
+    await asyncio.gather(*service._giving_back)
+
+    assert task.cancelled()
+    assert await shop.buy() == "charge 1"
+    await shop.prove("charge 1")
+
+
+async def test_giving_back_is_not_waited_for_without_end(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "GIVE_BACK_WITHIN_S", 0.05)
+    go = shop.vendor.go = asyncio.Event()
+    task = asyncio.create_task(shop.buy())
+    await shop.vendor.reached.wait()
+    (claim,) = await kept(shop.attempt.key)
+
+    async with app_pool().acquire() as other, other.transaction():
+        await other.execute("SELECT FROM idempotency WHERE id = $1 FOR UPDATE", claim["id"])
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    go.set()
+
+    assert await kept(shop.attempt.key) == [claim]
+
+
+async def test_a_claim_counts_for_as_long_as_its_lease_however_old_it_is(shop: Shop, acme: Tenant) -> None:
+    await cut_off(shop)
+    (claim,) = await kept(shop.attempt.key)
+    begun = now()
+    with finishing(shop) as (reached, finish, go), frozen(begun + KEPT_FOR - timedelta(seconds=10)):
+        slow = asyncio.create_task(shop.buy(finish=finish))
+        await reached.wait()
+
+        with frozen(begun + KEPT_FOR + timedelta(seconds=10)):
+            another = asyncio.create_task(shop.buy())
+            # Somebody else's outcome, and with it the sweep.
+            await acme.guest.client.ok(PREFERENCES, key=new_key())
+            assert [row["id"] for row in await kept(shop.attempt.key)] == [claim["id"]]
+        go.set()
+        assert await slow == "charge 1"
+    assert await another == Kept('"charge 1"')
+
+    # The outcome is no older than it is.
+    with frozen(begun + KEPT_FOR + timedelta(seconds=20)):
+        assert await shop.buy() == Kept('"charge 1"')
+    assert shop.vendor.calls == [claim["id"]] * 2
+    await shop.prove("charge 1")
+
+
+async def test_the_sweep_leaves_a_claim_whose_lease_runs(shop: Shop, acme: Tenant) -> None:
+    go = shop.vendor.go = asyncio.Event()
+    first = asyncio.create_task(shop.buy())
+    await shop.vendor.reached.wait()
+    await age(shop, KEPT_FOR)
+    await execute("DELETE FROM idempotency WHERE key <> $1", shop.attempt.key)
+
+    await acme.guest.client.ok(PREFERENCES, key=new_key())
+    go.set()
+
+    assert await first == "charge 1"
+    await shop.prove("charge 1")
+
+
+async def test_the_sweep_drops_a_claim_that_nobody_came_back_to(shop: Shop, acme: Tenant) -> None:
+    await cut_off(shop)
+    await age(shop, KEPT_FOR)
+    await execute("UPDATE idempotency SET lease_until = lease_until - $1::interval", LEASE)
+    await execute("DELETE FROM idempotency WHERE key <> $1", shop.attempt.key)
+
+    await acme.guest.client.ok(PREFERENCES, key=new_key())
+
+    assert await kept(shop.attempt.key) == []
+
+
+async def test_a_field_that_calls_outside_no_more_treats_an_ended_claim_as_absent(shop: Shop, impatient: None) -> None:
+    other = replace(shop, attempt=replace(shop.attempt, digest=b"other"))
+    await cut_off(shop)
+    with pytest.raises(InProgress):
+        await shop.buy_at_home()
+
+    with frozen(now() + LEASE):
+        with pytest.raises(Conflict):
+            await other.buy_at_home()
+        assert await shop.buy_at_home() == "made at home"
+        assert await shop.buy_at_home() == Kept('"made at home"')
+
+    assert await labels(shop.org_id) == ["made at home"]
+    assert len(await kept(shop.attempt.key)) == 1
+
+
 async def test_a_refusal_of_the_vendor_is_an_outcome(shop: Shop) -> None:
     shop.vendor.fault = Invalid("The card was declined.", "card")
 
@@ -248,7 +443,7 @@ async def test_a_call_may_not_outlast_its_lease(shop: Shop, monkeypatch: pytest.
     shop.vendor.go = asyncio.Event()
 
     with pytest.raises(Timeout):
-        await service.once_outside(shop.attempt, shop.vendor.call, shop.finish, timeout_s=0.05, keep=str, refuse=str)
+        await service.once_outside(shop.attempt, OutsideCall(shop.vendor.call, shop.finish, 0.05), keep=str, refuse=str)
     shop.vendor.go = None
 
     assert await shop.buy() == "charge 1"
@@ -256,7 +451,7 @@ async def test_a_call_may_not_outlast_its_lease(shop: Shop, monkeypatch: pytest.
 
 
 async def test_without_a_key_every_call_has_an_id_of_its_own(shop: Shop) -> None:
-    made = [await service.outside(shop.vendor.call, shop.finish, timeout_s=TIMEOUT_S) for _ in range(2)]
+    made = [await service.outside(OutsideCall(shop.vendor.call, shop.finish, TIMEOUT_S)) for _ in range(2)]
 
     assert made == ["charge 1", "charge 2"]
     assert len(set(shop.vendor.calls)) == 2
@@ -274,7 +469,7 @@ async def test_none_of_it_joins_a_transaction(shop: Shop) -> None:
 
     async def outside_inside() -> Any:
         async with tx():
-            return await service.outside(shop.vendor.call, shop.finish, timeout_s=TIMEOUT_S)
+            return await service.outside(OutsideCall(shop.vendor.call, shop.finish, TIMEOUT_S))
 
     for attempt in (call_inside, once_inside, outside_inside):
         with pytest.raises(RuntimeError, match="cannot join"):

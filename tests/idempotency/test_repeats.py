@@ -11,7 +11,7 @@ import pytest
 from domain.base.actor import Actor
 from domain.base.clock import frozen, now
 from domain.base.database import acting_for, fetch
-from domain.base.errors import Conflict, NotFound
+from domain.base.errors import Conflict, NotFound, Unavailable
 from domain.base.permissions import Permission
 from domain.base.sql import Row, sql
 from domain.idempotency import service
@@ -19,10 +19,12 @@ from domain.idempotency.service import Attempt, Kept
 from domain.labels import service as labels_service
 from domain.organizations import api_keys
 from domain.tasks import labeling
+from graph.base.ids import global_id
 from tests.client import GraphQL
 from tests.factories import Tenant, events, execute, rows
 from tests.idempotency.keyed import CREATE_LABEL, kept, labels, new_key, under
 from tests.isolation.world import make_session
+from tests.sockets import opened
 from tests.tasks.board import ARCHIVE, CREATE, DELETE, MOVE, UPDATE, Board, id_of, make_label, restrict, unchanged
 
 CREATE_PLAIN = (
@@ -316,6 +318,8 @@ async def test_a_deletion_repeats_though_there_is_nothing_left(board: Board) -> 
 
 
 async def test_a_key_counts_for_24_hours(acme: Tenant) -> None:
+    # Each new row drops only some of the old ones, and those of other tests would come first.
+    await execute("DELETE FROM idempotency")
     key, other, begun = new_key(), new_key(), now()
     rename = "organizationUpdate(id: $id, input: {name: $name}) { organization { version } errors { code path } }"
     document = under(key, f"mutation ($id: ID!, $name: String!) {{ {rename} }}")
@@ -338,6 +342,79 @@ async def test_a_key_counts_for_24_hours(acme: Tenant) -> None:
     with frozen(begun + timedelta(hours=25)):
         await acme.admin.client.done(CREATE_LABEL, org=acme.id, name="chore", key=new_key())
     assert (await kept(other), len(await kept(key))) == ([], 1)
+
+
+REVOKE = "sessionRevoke(id: $id) @idempotent(key: $key) { deletedId errors { code } }"
+
+
+def session_of(tenant: Tenant) -> str:
+    """The id of the session that the admin's client comes with."""
+    return global_id("session", tenant.admin.session_id)
+
+
+async def test_a_session_that_was_not_ended_after_all_keeps_its_cookie_and_its_caller(
+    acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any, **__: Any) -> None:
+        raise Unavailable("away")
+
+    monkeypatch.setattr(service, "_insert", away)
+    after = 'after: preferencesUpdate(input: {locale: "de"}) { viewer { email } }'
+    document = f"mutation ($id: ID!, $key: String!) {{ {REVOKE} {after} }}"
+
+    answer = await acme.admin.client.run(document, id=session_of(acme), key=new_key())
+
+    assert answer.codes == ["UNAVAILABLE"]
+    assert answer.data == {"sessionRevoke": None, "after": {"viewer": {"email": acme.admin.email}}}
+    assert "set-cookie" not in answer.response.headers
+    assert await acme.admin.client.ok("{ viewer { email } }") == {"viewer": {"email": acme.admin.email}}
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+async def test_a_session_that_was_ended_loses_its_cookie_and_its_caller(acme: Tenant, keyed: bool) -> None:
+    after = 'after: preferencesUpdate(input: {locale: "de"}) { viewer { email } }'
+    document = f"mutation ($id: ID!, $key: String!) {{ {REVOKE} {after} }}"
+    if not keyed:
+        document = document.replace(" @idempotent(key: $key)", "").replace(", $key: String!", "")
+
+    answer = await acme.admin.client.run(document, id=session_of(acme), **({"key": new_key()} if keyed else {}))
+
+    assert answer.codes == ["UNAUTHENTICATED"]
+    assert answer.data == {"sessionRevoke": {"deletedId": session_of(acme), "errors": []}, "after": None}
+    assert 'planwire_session=""' in answer.response.headers["set-cookie"]
+    assert (await acme.admin.client.run("{ viewer { email } }")).codes == ["UNAUTHENTICATED"]
+
+
+async def test_a_membership_that_was_not_ended_after_all_still_stands(
+    acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any, **__: Any) -> None:
+        raise Unavailable("away")
+
+    monkeypatch.setattr(service, "_insert", away)
+    leave = "organizationLeave(id: $org) @idempotent(key: $key) { deletedId errors { code } }"
+    after = 'after: profileUpdate(input: {name: "Mo"}) { viewer { organizations { nodes { id } } } }'
+
+    answer = await acme.member.client.run(
+        f"mutation ($org: ID!, $key: String!) {{ {leave} {after} }}", org=acme.id, key=new_key()
+    )
+
+    assert answer.codes == ["UNAVAILABLE"]
+    assert answer.data is not None
+    assert answer.data["after"] == {"viewer": {"organizations": {"nodes": [{"id": acme.id}]}}}
+
+
+async def test_a_repeat_over_a_socket_is_one_of_a_request(acme: Tenant, address: str) -> None:
+    key = new_key()
+
+    async with opened(address, acme.admin.token) as socket:
+        over_socket = [
+            await (await socket.run(CREATE_LABEL, org=acme.id, name="bug", key=key)).data() for _ in range(2)
+        ]
+    over_http = await acme.admin.client.done(CREATE_LABEL, org=acme.id, name="bug", key=key)
+
+    assert over_socket == [over_http] * 2
+    assert (await labels(acme.org_id), await events(acme.org_id)) == (["bug"], ["LABEL_CREATED"])
 
 
 async def test_two_fields_of_one_operation_have_a_key_each(acme: Tenant) -> None:

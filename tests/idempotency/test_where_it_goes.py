@@ -11,6 +11,7 @@ from graph.base.idempotency import OnlyOnMutations
 from tests.factories import Tenant, statements
 from tests.idempotency.keyed import CREATE_LABEL, kept, labels, new_key
 from tests.isolation.calls import SCHEMA
+from tests.sockets import opened
 from tests.tasks.board import unchanged
 
 LABEL = 'labelCreate(input: {organizationId: $org, name: "%s", color: "#123456"})'
@@ -61,6 +62,22 @@ async def test_a_misplaced_directive_refuses_the_operation_before_anything_runs(
         assert (answer.data, set(answer.codes)) == (None, {"BAD_USER_INPUT"})
         assert [each for each in sent if "label" in each or "organization." in each] == []
     assert await labels(acme.org_id) == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        'subscription ($org: ID!) { events(organizationId: $org) @idempotent(key: "k") { id } }',
+        'subscription ($org: ID!) { events(organizationId: $org) { id @idempotent(key: "k") } }',
+        "subscription ($org: ID!) { ...S } fragment S on Subscription { events(organizationId: $org) "
+        '@idempotent(key: "k") { id } }',
+    ],
+)
+async def test_a_subscription_takes_no_key(acme: Tenant, address: str, document: str) -> None:
+    async with opened(address, acme.admin.token) as socket:
+        codes = await (await socket.run(document, org=acme.id)).codes()
+
+    assert codes == ["BAD_USER_INPUT"]
 
 
 async def test_a_document_too_long_for_the_cache_is_looked_at_too(acme: Tenant) -> None:

@@ -12,6 +12,12 @@ from graph.base.ids import global_id
 from tests.factories import Person, Tenant, execute, make_member
 from tests.tasks.board import BULK, UPDATE, Board, id_of, item, make_board, make_label, refusals, restrict, unchanged
 
+RANKS = """
+mutation ($items: [TaskBulkUpdateItem!]!) {
+  taskBulkUpdate(items: $items) { results { task { rank version } errors { code } } errors { code } }
+}
+"""
+
 Given = list[dict[str, Any]]
 
 
@@ -99,6 +105,25 @@ async def test_room_that_is_made_at_the_end_of_a_state_keeps_the_order(
     )
 
     assert (await board.order("Done"), await board.order("Todo")) == (["X!", "Y", "B", "A"], ["C"])
+
+
+async def test_a_task_that_stays_is_shown_with_the_rank_that_making_room_gave_it(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (a,), (b,) = await board.tasks("A"), await board.tasks("B", state="Backlog")
+    # What was first is gone, so room is made by giving every other task another rank.
+    gone, x = await board.tasks(*"GX", state="Done")
+    await board.client.done(UPDATE, id=id_of(gone), input={"stateId": board.state("Canceled")})
+    monkeypatch.setattr(ranking, "LONGEST", 1)
+
+    payload = await board.client.done(
+        RANKS, items=[item(x, title="X"), item(a, stateId=board.state("Done")), item(b, title="B")]
+    )
+
+    shown = [result["task"] for result in payload["results"]]
+    assert [each["rank"] for each in shown] == [(await board.row(task))["rank"] for task in (x, a, b)]
+    assert [each["version"] for each in shown] == [1, 2, 1]
+    assert shown[0]["rank"] != x.rank
 
 
 async def test_parents_of_one_request_see_each_other(board: Board) -> None:
@@ -253,6 +278,9 @@ async def test_a_hundred_items_are_done_and_one_more_is_refused(board: Board) ->
     payload = await board.client.done(BULK, items=items[1:])
 
     assert refusals(refused) == [("INVALID", ["items"])]
+    # Counted before any of them is looked at.
+    nonsense = await board.client.refused(BULK, items=[*items, {"id": "nonsense", "input": {}}])
+    assert refusals(nonsense) == [("INVALID", ["items"])]
     assert (len(made) - 1, payload["changedCount"]) == (bulk.MOST_ITEMS, 100)
     assert await board.order() == ["Task 0", *(f"Task {n}!" for n in range(1, 101))]
 

@@ -8,13 +8,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from domain.tasks import ranking
 from domain.tasks.queries import TaskRow
+from graph.base.ids import global_id
 from tests.factories import rows
-from tests.tasks.board import BULK, UPDATE, Board, id_of, make_board, make_label, restrict, unchanged
+from tests.tasks.board import ERRORS, UPDATE, Board, id_of, make_board, make_label, restrict, unchanged
 
 # Who is below whom at first; the states are Todo for capitals, Done for the others.
 BELOW = {"B": "A", "C": "B", "D": "C", "F": "E", "h": "g"}
 STATES = ["Backlog", "Todo", "Done"]
+
+SHOWN = f"""
+mutation ($items: [TaskBulkUpdateItem!]!, $errorPolicy: BulkErrorPolicy! = REJECT_ALL, $dryRun: Boolean! = false) {{
+  taskBulkUpdate(items: $items, errorPolicy: $errorPolicy, dryRun: $dryRun) {{
+    results {{ id task {{ title rank version }} {ERRORS} }} changedCount {ERRORS}
+  }}
+}}
+"""
 
 Change = st.SearchStrategy[dict[str, Any]]
 
@@ -52,6 +62,11 @@ class Twin:
         if isinstance(value, list):
             return [self.told(each) for each in value]
         return self.names.get(str(value), value)
+
+    async def rows(self) -> dict[str, dict[str, Any]]:
+        """Every task by its id, as `SHOWN` shows it."""
+        found = await rows("SELECT id, title, rank, version FROM task WHERE project_id = $1", self.board.project.id)
+        return {global_id("task", row.pop("id")): row for row in found}
 
     async def outcome(self) -> Any:
         """Every task by name, the order in each state, and the facts."""
@@ -132,10 +147,16 @@ async def labels(board: Board) -> list[str]:
     return [await make_label(board.tenant, name) for name in ("ui", "bug")]
 
 
+@pytest.fixture(params=[ranking.LONGEST, 1], ids=["room", "no room"])
+def longest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranks as they are, and so short that every newcomer makes room among those who stay."""
+    monkeypatch.setattr(ranking, "LONGEST", request.param)
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wanted=changes())
 async def test_any_bulk_equals_the_sequence_of_its_changes(
-    board: Board, labels: list[str], wanted: list[dict[str, Any]]
+    board: Board, labels: list[str], longest: None, wanted: list[dict[str, Any]]
 ) -> None:
     singly, at_once = await make_twin(board, "Singly", labels), await make_twin(board, "At once", labels)
     items = [at_once.given(each, labels) for each in wanted]
@@ -145,17 +166,19 @@ async def test_any_bulk_equals_the_sequence_of_its_changes(
     for each in wanted:
         payload = (await board.client.ok(UPDATE, **singly.given(each, labels)))["taskUpdate"]
         refused.append(trimmed(payload["errors"], []))
-    dry = await board.client.done(BULK, items=items, errorPolicy="REJECT_FAILED", dryRun=True)
-    all_dry = await board.client.done(BULK, items=items, dryRun=True)
+    dry = await board.client.done(SHOWN, items=items, errorPolicy="REJECT_FAILED", dryRun=True)
+    all_dry = await board.client.done(SHOWN, items=items, dryRun=True)
     assert await at_once.outcome() == untouched
     if any(refused):
         async with unchanged(board.tenant):
-            whole = await board.client.done(BULK, items=items)
-    done = await board.client.done(BULK, items=items, errorPolicy="REJECT_FAILED")
+            whole = await board.client.done(SHOWN, items=items)
+    done = await board.client.done(SHOWN, items=items, errorPolicy="REJECT_FAILED")
 
     for payload in (dry, all_dry, done, *([whole] if any(refused) else [])):
         told = [trimmed(result["errors"], ["items", str(n)]) for n, result in enumerate(payload["results"])]
         assert told == refused
+    shown = {result["id"]: result["task"] for result in done["results"] if result["task"] is not None}
+    assert shown == {id: row for id, row in (await at_once.rows()).items() if id in shown}
     outcome = await at_once.outcome()
     assert outcome == await singly.outcome()
     changed = len({subject for _, subject, _ in outcome[1]})
