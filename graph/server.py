@@ -73,6 +73,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().keepalive_timeout()
         self._end_soon()
 
+    def on_task_complete(self, task: "asyncio.Task[None]") -> None:
+        super().on_task_complete(task)
+        # The client may have said that it closes, and take nothing any more.
+        if not self.disconnected:
+            self._end_soon()
+
     def _end_soon(self) -> None:
         """Closing waits for what is sent to be taken; this ends it where nobody takes it."""
         self.loop.call_later(self.patience_s, self._cut_off)

@@ -19,6 +19,12 @@ from tests import client, factories
 from tests.factories import Tenant
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of the drills in live_log."""
+    parser.addoption("--long", action="store_true", help="run the drills of tests/live_log at full length")
+    parser.addoption("--seed", type=int, help="repeat the chance of a drill; it prints its seed when it fails")
+
+
 @pytest.fixture(scope="session")
 async def settings(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Settings]:
     """Settings of this process's own Postgres and Redis, migrated and connected."""

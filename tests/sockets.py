@@ -95,13 +95,6 @@ class Client:
         await self.send({"id": stream.id, "type": "subscribe", "payload": payload})
         return stream
 
-    async def follow(self, document: str, **variables: Any) -> Stream:
-        """Begin a subscription, and wait until the server has settled where it begins."""
-        stream = await self.run(document, **variables)
-        # An operation is begun in the order of its message; a ping is answered by the reader of messages itself, so
-        # only the end of another operation tells that this one was begun. That one reads the same log after it.
-        return stream
-
     async def close_code(self) -> int | None:
         """The code that the server closed the socket with. Raises TimeoutError."""
         async with asyncio.timeout(PATIENCE_S):

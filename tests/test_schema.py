@@ -18,7 +18,7 @@ from domain.base.settings import Settings
 from graph.base.selection import declaration
 from graph.schema import printed
 from tests.client import GraphQL
-from tests.isolation.calls import SCHEMA, Field, call, mutations, own
+from tests.isolation.calls import SCHEMA, Field, call, mutations, own, subscriptions
 from tests.isolation.ledger import Ledger, open_ledger
 from tests.isolation.world import World, make_world
 
@@ -106,6 +106,13 @@ def test_what_may_be_refused_on_its_own_can_be_null() -> None:
 
     assert needing != []
     assert [field for field in refusable if is_non_null_type(field.type)] == []
+
+
+def test_a_subscription_is_never_null_and_can_be_gone_on_with() -> None:
+    # Whoever may not follow gets an error in place of it, so no frame has null for its root field.
+    for field in subscriptions():
+        assert is_non_null_type(field.definition.type), str(field)
+        assert str(field.definition.args["after"].type) == "String", str(field)
 
 
 @pytest.fixture(scope="module")

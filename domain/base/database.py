@@ -70,7 +70,7 @@ _AWAY = (
 )
 _TOO_LONG = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError)
 # These say that the server is away only where there is no connection: of an open one they tell a mistake of ours.
-_WITHOUT_CONNECTION = (OSError, asyncpg.InterfaceError)
+_WITHOUT_CONNECTION = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 log = structlog.get_logger("database")
 
@@ -279,6 +279,9 @@ async def _connection(pool: "Pool[Any]") -> AsyncIterator["PoolConnectionProxy[A
         yield connection
     except Exception as fault:
         told = _told(fault, without_connection=connection is None or _is_gone(connection))
+        if connection is None and isinstance(fault, AttributeError):
+            # asyncpg's pool stumbles over a connection that is lost while it is handed out.
+            told = _away()
         if told is None:
             raise
         cause = _cause(fault)
@@ -338,8 +341,12 @@ def _told(fault: Exception, *, without_connection: bool) -> RequestError | None:
     if isinstance(cause, _TOO_LONG):
         return Timeout("This took too long and was not done. Try again.")
     if isinstance(cause, _AWAY) or (without_connection and isinstance(cause, _WITHOUT_CONNECTION)):
-        return Unavailable("The database does not answer right now. Try again soon.")
+        return _away()
     return None
+
+
+def _away() -> Unavailable:
+    return Unavailable("The database does not answer right now. Try again soon.")
 
 
 @asynccontextmanager

@@ -37,6 +37,9 @@ THINGS = {
     "task.id": "task",
     "tasks.organizationId": "organization",
     "changes.organizationId": "organization",
+    "events.organizationId": "organization",
+    "membershipChanged.organizationId": "organization",
+    "taskChanged.projectId": "project",
     "EventFilter.projectId": "project",
     "EventFilter.subjectId": "task",
     "TaskFilter.id": "task",
@@ -182,6 +185,13 @@ class Field:
         """Whether it changes something."""
         return self.parent is SCHEMA.mutation_type
 
+    @property
+    def kind(self) -> str:
+        """The kind of operation that it is called in."""
+        if self.parent is SCHEMA.subscription_type:
+            return "subscription"
+        return "mutation" if self.is_mutation else "query"
+
     def __str__(self) -> str:
         return self.name if self.host is None else f"{self.parent.name}.{self.name}"
 
@@ -208,6 +218,12 @@ def mutations() -> list[Field]:
     """Every mutation."""
     assert SCHEMA.mutation_type is not None
     return [Field(SCHEMA.mutation_type, name) for name in SCHEMA.mutation_type.fields]
+
+
+def subscriptions() -> list[Field]:
+    """Every subscription."""
+    assert SCHEMA.subscription_type is not None
+    return [Field(SCHEMA.subscription_type, name) for name in SCHEMA.subscription_type.fields]
 
 
 def places(of: Field) -> Iterator[tuple[Path, str]]:
@@ -247,8 +263,7 @@ def call(of: Field, ids: Ids, place: Path = (), *, depth: int = 1, seen: Seen | 
         declared.append("$host: ID!")
         variables["host"] = ids(of.host, ("host",))
         body = f"node(id: $host) {{ ... on {of.parent.name} {{ {body} }} }}"
-    kind = "mutation" if of.is_mutation else "query"
-    head = f"{kind} ({', '.join(declared)})" if declared else kind
+    head = f"{of.kind} ({', '.join(declared)})" if declared else of.kind
     return Call(str(of), f"{head} {{ {body} }}", variables)
 
 
