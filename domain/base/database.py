@@ -25,9 +25,8 @@ from asyncpg.pool import Pool, PoolConnectionProxy
 from tortoise import Tortoise
 from tortoise.backends.asyncpg.client import AsyncpgDBClient, TransactionWrapper
 from tortoise.connection import get_connection, get_connections
-from tortoise.exceptions import BaseORMException, IntegrityError
 
-from domain.base.errors import RequestError, Timeout, Unavailable, UserError
+from domain.base.database_faults import AWAY, WITHOUT_CONNECTION, away, cause_of, told_of
 from domain.base.settings import Settings
 from domain.base.sql import Row, Sql
 
@@ -57,20 +56,6 @@ COMMAND_TIMEOUT_S = STATEMENT_TIMEOUT_MS / 1000 + 5
 GIVE_BACK_TIMEOUT_S = 1.0
 # For the first connection of a process, to a server that may be far away.
 CONNECT_TIMEOUT_S = 10.0
-
-# The server is going, is coming or has no room, or had to choose whom to let go on: the same may work the next time.
-_AWAY = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-)
-_TOO_LONG = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError)
-# These say that the server is away only where there is no connection: of an open one they tell a mistake of ours.
-_WITHOUT_CONNECTION = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 log = structlog.get_logger("database")
 
@@ -199,10 +184,10 @@ def reaching(settings: Settings) -> Iterator[None]:
     refused = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
     try:
         yield
-    except (*refused, *_AWAY, *_WITHOUT_CONNECTION) as fault:
+    except (*refused, *AWAY, *WITHOUT_CONNECTION) as fault:
         address = address_of(settings)
         # The first line: the others are the server's details and hints.
-        reason = str(_cause(fault)).partition("\n")[0] or f"no answer within {CONNECT_TIMEOUT_S:.0f} s"
+        reason = str(cause_of(fault)).partition("\n")[0] or f"no answer within {CONNECT_TIMEOUT_S:.0f} s"
         where = f"{address['database']} at {address['host']}:{address['port']}"
         raise Unreachable(f"the database {where} cannot be used: {reason}") from fault
 
@@ -278,13 +263,13 @@ async def _connection(pool: "Pool[Any]") -> AsyncIterator["PoolConnectionProxy[A
         connection = await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
         yield connection
     except Exception as fault:
-        told = _told(fault, without_connection=connection is None or _is_gone(connection))
+        told = told_of(fault, without_connection=connection is None or _is_gone(connection))
         if connection is None and isinstance(fault, AttributeError):
             # asyncpg's pool stumbles over a connection that is lost while it is handed out.
-            told = _away()
+            told = away()
         if told is None:
             raise
-        cause = _cause(fault)
+        cause = cause_of(fault)
         log.warning(
             "database fault",
             code=told.code,
@@ -295,7 +280,7 @@ async def _connection(pool: "Pool[Any]") -> AsyncIterator["PoolConnectionProxy[A
     finally:
         if connection is not None:
             # One that cannot be given back is closed by asyncpg; what was done with it stands.
-            with suppress(*_AWAY, *_WITHOUT_CONNECTION):
+            with suppress(*AWAY, *WITHOUT_CONNECTION):
                 await pool.release(connection, timeout=GIVE_BACK_TIMEOUT_S)
 
 
@@ -326,27 +311,6 @@ def _is_gone(connection: "PoolConnectionProxy[Any]") -> bool:
     except asyncpg.InterfaceError:
         # A lost connection leaves its proxy empty.
         return True
-
-
-def _cause(fault: BaseException) -> BaseException:
-    """What asyncpg raised, without Tortoise's wrapping."""
-    while isinstance(fault, BaseORMException) and fault.__cause__ is not None:
-        fault = fault.__cause__
-    return fault
-
-
-def _told(fault: Exception, *, without_connection: bool) -> RequestError | None:
-    """What the caller gets to know of a fault, or None where it is no fault of the server's."""
-    cause = _cause(fault)
-    if isinstance(cause, _TOO_LONG):
-        return Timeout("This took too long and was not done. Try again.")
-    if isinstance(cause, _AWAY) or (without_connection and isinstance(cause, _WITHOUT_CONNECTION)):
-        return _away()
-    return None
-
-
-def _away() -> Unavailable:
-    return Unavailable("The database does not answer right now. Try again soon.")
 
 
 @asynccontextmanager
@@ -462,18 +426,3 @@ async def execute(statement: Sql) -> int:
     text, values = statement.render()
     status = await require_transaction().connection.execute(text, *values)
     return int(status.rsplit(" ", 1)[-1])
-
-
-@contextmanager
-def unique(constraint: str, error: UserError) -> Iterator[None]:
-    """Turn a violation of the named unique constraint into `error`; any other goes on as it is."""
-    try:
-        yield
-    except IntegrityError as failure:
-        if getattr(failure.__cause__, "constraint_name", None) == constraint:
-            raise error from failure
-        raise
-    except asyncpg.UniqueViolationError as failure:
-        if failure.constraint_name == constraint:
-            raise error from failure
-        raise

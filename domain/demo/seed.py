@@ -15,7 +15,8 @@ from uuid import UUID
 
 from domain.base.actor import Actor, Standing
 from domain.base.clock import frozen, ids_from
-from domain.base.database import Door, acting_for, fetch_value, system, tx, unique
+from domain.base.database import Door, acting_for, fetch_value, system, tx
+from domain.base.database_faults import unique
 from domain.base.errors import Taken
 from domain.base.permissions import GRANTS, Permission
 from domain.base.sql import sql

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from domain.base.actor import Actor
 from domain.base.clock import new_id
-from domain.base.database import tx, unique
+from domain.base.database import tx
+from domain.base.database_faults import unique
 from domain.base.errors import Faults, Taken
 from domain.base.models import save
 from domain.base.permissions import Permission

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from domain.base.actor import Actor, Standing
 from domain.base.clock import new_id, now
-from domain.base.database import Door, fetch, fetch_value, require_transaction, system, tenant_changed, tx, unique
+from domain.base.database import Door, fetch, fetch_value, require_transaction, system, tenant_changed, tx
+from domain.base.database_faults import unique
 from domain.base.errors import Conflict, Invalid
 from domain.base.models import save
 from domain.base.permissions import Permission, Role

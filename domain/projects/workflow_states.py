@@ -10,7 +10,8 @@ from uuid import UUID
 
 from domain.base.actor import Actor
 from domain.base.clock import new_id
-from domain.base.database import execute, tx, unique
+from domain.base.database import execute, tx
+from domain.base.database_faults import unique
 from domain.base.errors import Conflict, Faults, Invalid, LimitReached, NotFound, Taken
 from domain.base.models import save
 from domain.base.permissions import Permission
