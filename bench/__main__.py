@@ -20,9 +20,9 @@ import orjson
 from bench import load, plot, report
 from bench.data import PEOPLE_PER_ORGANIZATION, Size
 from bench.database import Database, running_in
-from bench.measure import Bench, Different, Figures
+from bench.measure import Bench, Figures
 from bench.servers import HELLO, LOAD_CORE, OURS, SERVERS, ServerError, install, on_core
-from bench.workloads import BY_NAME, PAGES, PER_PAGE, Workload, credentials, global_id
+from bench.workloads import BY_NAME, PAGES, PER_PAGE, Different, Workload, credentials, global_id
 from domain.base.data_directory import EmbeddedError
 
 Work = Callable[[argparse.Namespace, Database], Awaitable[None]]

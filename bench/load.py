@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 RECEIVED_BYTES = 1 << 20
 # Longer than the slowest answer under the heaviest load.
 SILENCE_S = 30.0
+LOOKED_AT_BYTES = 2_000
 _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: *(\d+)")
 
 
@@ -179,6 +180,7 @@ def _joined(chunked: bytes) -> bytes:
 
 
 def _check(answer: bytes) -> None:
-    # The errors of an answer stand before or behind its data; no document here has a field of that name.
-    if answer[9:12] != b"200" or b'"errors":' in answer:
+    # The errors of an answer stand before or behind its data; no document here has a field of that name. A refused
+    # change has no task.
+    if answer[9:12] != b"200" or b'"errors":' in answer or b'"task":null' in answer[:LOOKED_AT_BYTES]:
         raise LoadError(answer[:1000].decode(errors="replace"))

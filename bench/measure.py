@@ -14,7 +14,7 @@ from bench import load
 from bench.data import ORGANIZATIONS, PEOPLE_PER_ORGANIZATION, Size
 from bench.database import Database
 from bench.servers import OURS, Server, cpu_of, serving
-from bench.workloads import PAGES, WALK, Cursors, Question, Workload, credentials, global_id, plain
+from bench.workloads import PAGES, WALK, Cursors, Different, Question, Workload, credentials, global_id, plain
 
 # Requests whose answers have to be equal; one of each organization.
 COMPARED = 20
@@ -37,10 +37,6 @@ class Figures:
     memory_bytes: int
     others: float
     """Cores that were taken meanwhile by what is no part of the benchmark."""
-
-
-class Different(Exception):
-    """Two servers do not say the same."""
 
 
 @dataclass

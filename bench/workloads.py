@@ -27,6 +27,10 @@ _TASK_W3 = f"id identifier number title description priority estimate dueDate cr
 _TASK_W4 = "id identifier number title priority version project { id name }"
 
 
+class Different(Exception):
+    """An answer does not say what it has to."""
+
+
 @dataclass(frozen=True)
 class Question:
     """One request: who asks, as a number of the data set, and the variables in the words of its server."""
@@ -176,18 +180,19 @@ def credentials(user: int, ours: bool) -> str:
 
 
 def plain(workload: str, answer: bytes) -> Any:
-    """What is said by an answer, however its server puts it. Raises ValueError when it tells of errors."""
+    """What is said by an answer, however its server puts it. Raises Different when it tells of errors."""
     told = orjson.loads(answer)
     if told.get("errors") or not told.get("data"):
-        raise ValueError(f"{workload}: {answer[:500].decode()}")
+        raise Different(f"{workload}: {answer[:500].decode()}")
     found = _plain(told["data"], "")
     if workload == "W3" and "page0" in found:
         found = {"tasks": [task for page in range(PAGES) for task in found[f"page{page}"]]}
     if workload == "W4":
         # Who numbers a task, and from where on, is the server's own affair.
+        task = found["taskCreate"]["task"] or {}
         for name in ("id", "identifier", "number"):
-            if found["taskCreate"]["task"].pop(name) in (None, ""):
-                raise ValueError(f"{workload}: a task without {name}")
+            if task.pop(name, None) in (None, ""):
+                raise Different(f"{workload}: no task, or one without {name}")
     return found
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import date, datetime
 from enum import Enum
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import strawberry
 from starlette.applications import Starlette
@@ -17,101 +17,12 @@ from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info
-from tortoise import Tortoise, connections, fields
+from tortoise import Tortoise, connections
 from tortoise.functions import Count
 from tortoise.models import Model
 
-
-class Users(Model):
-    """A person."""
-
-    id = fields.UUIDField(primary_key=True)
-    name = fields.TextField()
-    email = fields.TextField()
-
-    class Meta:
-        table = "users"
-
-
-class Projects(Model):
-    """A project."""
-
-    id = fields.UUIDField(primary_key=True)
-    org_id = fields.UUIDField()
-    key = fields.TextField()
-    name = fields.TextField()
-
-    class Meta:
-        table = "project"
-
-
-class States(Model):
-    """A workflow state."""
-
-    id = fields.UUIDField(primary_key=True)
-    name = fields.TextField()
-
-    class Meta:
-        table = "workflow_state"
-
-
-class Labels(Model):
-    """A label."""
-
-    id = fields.UUIDField(primary_key=True)
-    name = fields.TextField()
-
-    class Meta:
-        table = "label"
-
-
-class TaskLabels(Model):
-    """A label on a task."""
-
-    id = fields.UUIDField(primary_key=True)
-    task_id = fields.UUIDField()
-    label: fields.ForeignKeyRelation[Labels] = fields.ForeignKeyField("bench.Labels")
-
-    class Meta:
-        table = "task_label"
-
-
-class Comments(Model):
-    """A comment."""
-
-    id = fields.UUIDField(primary_key=True)
-    task_id = fields.UUIDField()
-    author_id = fields.UUIDField(null=True)
-    body = fields.TextField()
-    created_at = fields.DatetimeField()
-
-    class Meta:
-        table = "comment"
-
-
-class Tasks(Model):
-    """A task."""
-
-    id = fields.UUIDField(primary_key=True, default=uuid4)
-    org_id = fields.UUIDField()
-    project_id = fields.UUIDField()
-    state_id = fields.UUIDField()
-    assignee_id = fields.UUIDField(null=True)
-    number = fields.IntField()
-    identifier = fields.TextField()
-    title = fields.TextField()
-    description = fields.TextField(null=True)
-    priority = fields.IntField()
-    estimate = fields.IntField(null=True)
-    due_date = fields.DateField(null=True)
-    rank = fields.TextField()
-    creator_kind = fields.TextField()
-    version = fields.IntField(default=1)
-    created_at = fields.DatetimeField(auto_now_add=True)
-    updated_at = fields.DatetimeField(auto_now=True)
-
-    class Meta:
-        table = "task"
+from bench.peers import tables
+from bench.peers.tables import Comments, Projects, States, TaskLabels, Tasks, Users
 
 
 @strawberry.enum
@@ -381,7 +292,7 @@ async def _connected(_app: Starlette) -> AsyncIterator[None]:
     await Tortoise.init(
         config={
             "connections": {"default": {"engine": "tortoise.backends.asyncpg", "credentials": credentials}},
-            "apps": {"bench": {"models": [__name__], "default_connection": "default"}},
+            "apps": {"bench": {"models": [tables.__name__], "default_connection": "default"}},
             "use_tz": True,
             "timezone": "UTC",
         },
