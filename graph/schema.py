@@ -15,6 +15,7 @@ from graph.base.nodes import nodes_by_kind
 from graph.base.operations import Operations
 from graph.base.scalars import SCALARS
 from graph.comments import CommentMutations
+from graph.compiler.run import Compiled
 from graph.events import EventQueries, EventSubscriptions
 from graph.identity import IdentityMutations, IdentityQueries
 from graph.labels import LabelMutations
@@ -103,6 +104,7 @@ schema = Schema(
         Operations,
         CodedErrors,
     ],
+    execution_context_class=Compiled,
     config=StrawberryConfig(scalar_map=SCALARS),
 )
 _describe(schema._schema)

@@ -46,6 +46,7 @@ class Operation:
         # Of a subscription: brings the caller's standing up to the present, and raises once that is not enough.
         self.recheck: Callable[[], Awaitable[None]] | None = None
         self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}
+        self._read: dict[Hashable, dict[Any, Any]] = {}
 
     def begin(self) -> None:
         """Make this the running operation of the task."""
@@ -78,13 +79,24 @@ class Operation:
             loader = self._loaders[(read, arguments)] = DataLoader(load_fn=batch)
         return await loader.load(key)
 
+    async def read(
+        self, read: Callable[..., Awaitable[dict[Any, Any]]], keys: Sequence[Any], *arguments: Hashable
+    ) -> Any:
+        """What the batched read gives for the keys, by key; each is read once an operation."""
+        known = self._read.setdefault((read, arguments), {})
+        if missing := [key for key in keys if key not in known]:
+            found = await read(self.actor, missing, *arguments)
+            known.update((key, found.get(key)) for key in missing)
+        return known
+
     def forget(self) -> None:
         """Drop what was loaded: something is about to change it, or has."""
         self._loaders.clear()
+        self._read.clear()
 
     async def confirm(self) -> None:
         """Before what was loaded is shown over a socket: a standing that held after it was read held while it was."""
-        if self._loaders and self.recheck is not None:
+        if (self._loaders or self._read) and self.recheck is not None:
             recheck, self.recheck = self.recheck, None
             await recheck()
             # Where it raises, the end of the stream is shown without asking again.

@@ -70,10 +70,7 @@ def listed(info: Info, read: Pages[Any], key: Any, make: Callable[[], PageReques
     """The connection of one key. The request is made once for all rows that the field is resolved for."""
     nodes = tuple(map(id, info._raw_info.field_nodes))
     asked: PageRequest = info.context.operation.once(("page", *nodes), make)
-    return Listed(
-        page=lambda: info.context.load(read, key, columns(info), asked),
-        total=lambda: info.context.load(read.totals, key, asked),
-    )
+    return Listed(read, key, asked, columns(info))
 
 
 def count(read: Read, *, description: str, key: str = "id") -> Any:

@@ -50,7 +50,7 @@ class Node(FromRow):
     id: strawberry.ID = strawberry.field(
         resolver=_id,
         description="Opaque and stable.",
-        metadata={DECLARED: Declared("function", ("id",))},
+        metadata={DECLARED: Declared("identifier", ("id",))},
     )
 
 

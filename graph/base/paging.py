@@ -1,22 +1,27 @@
 """Connection, Edge and PageInfo, built from a domain Page. Rows are read only when something of them is asked for."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import strawberry
 
-from domain.base.paging import Page
+from domain.base.paging import Page, PageRequest
+from domain.base.reads import Columns, Pages
+from graph.base.context import Info
+from graph.base.selection import DECLARED, Declared
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Listed:
-    """The source of a connection: how to get its page and its total."""
+    """The source of a connection: which list, of what, which page of it, and the columns of its rows."""
 
-    page: Callable[[], Awaitable[Page[Any]]]
-    total: Callable[[], Awaitable[int | None]]
+    read: Pages[Any]
+    key: Any
+    asked: PageRequest
+    columns: Columns
 
 
 @dataclass(frozen=True)
@@ -27,17 +32,15 @@ class Placed:
     node: Any
 
 
-async def _edges(root: Listed) -> list[Placed]:
-    page = await root.page()
+def _edges(page: Page[Any]) -> list[Placed]:
     return [Placed(page.cursor(row), row) for row in page.rows]
 
 
-async def _nodes(root: Listed) -> list[Any]:
-    return (await root.page()).rows
+def _nodes(page: Page[Any]) -> list[Any]:
+    return page.rows
 
 
-async def _page_info(root: Listed) -> "PageInfo":
-    page = await root.page()
+def _page_info(page: Page[Any]) -> "PageInfo":
     return PageInfo(
         has_next_page=page.has_next,
         has_previous_page=page.has_previous,
@@ -46,12 +49,19 @@ async def _page_info(root: Listed) -> "PageInfo":
     )
 
 
-async def _total_count(root: Listed) -> int:
-    return await root.total() or 0
+def _part(of: Callable[[Page[Any]], Any], description: str) -> Any:
+    """A part of a connection's page."""
+
+    async def resolve(root: Any, info: Info) -> Any:
+        return of(await info.context.load(root.read, root.key, root.columns, root.asked))
+
+    return strawberry.field(
+        resolver=resolve, description=description, metadata={DECLARED: Declared("part", read=of, through=True)}
+    )
 
 
-def _made_by(resolver: Callable[..., Any], description: str) -> Any:
-    return strawberry.field(resolver=resolver, description=description)
+async def _total_count(root: Any, info: Info) -> int:
+    return await info.context.load(root.read.totals, root.key, root.asked) or 0
 
 
 @strawberry.type
@@ -76,9 +86,11 @@ class Edge(Generic[T]):
 class Connection(Generic[T]):
     """One page of a list."""
 
-    edges: list[Edge[T]] = _made_by(_edges, "The items with their cursors.")
-    nodes: list[T] = _made_by(_nodes, "The items alone.")
-    page_info: PageInfo = _made_by(_page_info, "Where the page begins and ends.")
-    total_count: int = _made_by(
-        _total_count, "How many the whole list has under its filter; counted only when asked for."
+    edges: list[Edge[T]] = _part(_edges, "The items with their cursors.")
+    nodes: list[T] = _part(_nodes, "The items alone.")
+    page_info: PageInfo = _part(_page_info, "Where the page begins and ends.")
+    total_count: int = strawberry.field(
+        resolver=_total_count,
+        description="How many the whole list has under its filter; counted only when asked for.",
+        metadata={DECLARED: Declared("total")},
     )

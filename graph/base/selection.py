@@ -1,5 +1,6 @@
 """Which columns an operation needs: read from its text and the declarations of its fields, before any row is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from graphql import (
     GraphQLInterfaceType,
     GraphQLNamedType,
     GraphQLObjectType,
+    GraphQLOutputType,
     GraphQLSchema,
     GraphQLUnionType,
     InlineFragmentNode,
@@ -50,22 +52,34 @@ Found = dict[str, set[str]]
 def columns(info: Info, type_name: str | None = None) -> Columns:
     """The columns that the rows below this field are read with, `id` always among them.
 
-    `type_name` names the concrete type where the field gives an interface or a union. @skip and @include are not looked
-    at: a column too many costs less than a plan for each combination.
+    `type_name` names the concrete type where the field gives an interface or a union.
     """
     raw = info._raw_info
     nodes = tuple(raw.field_nodes)
+    found: Columns = info.context.operation.once(
+        ("columns", *map(id, nodes), raw.return_type, type_name),
+        lambda: columns_below(raw.schema, raw.fragments, nodes, raw.return_type, type_name),
+    )
+    return found
 
-    def find() -> Found:
-        walk = _Walk(raw.schema, raw.fragments)
-        for node in nodes:
-            if node.selection_set is not None:
-                walk.collect(get_named_type(raw.return_type), node.selection_set)
-        return walk.found
 
-    found: Found = info.context.operation.once(("columns", *map(id, nodes), raw.return_type), find)
-    name = type_name or _row_type(get_named_type(raw.return_type))
-    return tuple(sorted(found.get(name, set()) | {"id"}))
+def columns_below(
+    schema: GraphQLSchema,
+    fragments: dict[str, FragmentDefinitionNode],
+    nodes: Sequence[FieldNode],
+    type_: GraphQLOutputType,
+    type_name: str | None = None,
+) -> Columns:
+    """The columns that rows below a field of the type are read with, `id` always among them.
+
+    @skip and @include are not looked at: a column too many costs less than a plan for each combination.
+    """
+    walk = _Walk(schema, fragments)
+    for node in nodes:
+        if node.selection_set is not None:
+            walk.collect(get_named_type(type_), node.selection_set)
+    name = type_name or _row_type(get_named_type(type_))
+    return tuple(sorted(walk.found.get(name, set()) | {"id"}))
 
 
 def _row_type(type_: GraphQLNamedType) -> str:

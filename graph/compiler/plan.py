@@ -1,0 +1,208 @@
+"""Plans: what each field of an operation is made of, found once from its text and the declarations of the schema.
+
+A plan knows no caller and no row. It is kept for the operation and for the values of the variables that @skip and
+@include look at, because these decide which fields there are.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    GraphQLField,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    GraphQLSchema,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    VariableNode,
+    get_named_type,
+    is_leaf_type,
+    is_list_type,
+    is_non_null_type,
+)
+from graphql.execution import Executor
+from graphql.execution.collect_fields import FieldDetails, GroupedFieldSet, collect_fields, collect_subfields
+
+from domain.base.reads import Columns
+from graph.base.ids import global_id
+from graph.base.nodes import kind_of
+from graph.base.selection import Declared, columns_below, declaration
+from graph.compiler.respond import Leaf, leaf
+
+MOST_PLANS = 1000
+TYPENAME = "__typename"
+
+
+@dataclass(slots=True, eq=False)
+class FieldPlan:
+    """One field of a selection, with all nodes that ask for it."""
+
+    key: str
+    name: str
+    parent: GraphQLObjectType
+    details: list[FieldDetails]
+    nodes: list[FieldNode]
+    definition: GraphQLField
+    type: GraphQLOutputType
+    declared: Declared
+    attribute: str
+    is_required: bool
+    is_list: bool
+    leaf: Leaf | None
+    arguments: bool
+    """Whether the schema gives it any."""
+    is_told: bool
+    """Whether its source holds it, as a leaf."""
+    selections: dict[str, "Selection"] = field(default_factory=dict)
+    columns: dict[str, Columns] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Selection:
+    """What is asked of an object of one type. None stands for __typename."""
+
+    type: GraphQLObjectType
+    fields: list[tuple[str, FieldPlan | None]]
+
+
+class Plan:
+    """The plan of an operation. Selections are planned when an object of their type comes up first."""
+
+    def __init__(self, executor: Executor[Any]) -> None:
+        # Kept, so that no other document can get its address while the plan lives.
+        self.operation = executor.operation
+        root = executor.schema.get_root_type(executor.operation.operation)
+        if root is None:
+            raise TypeError("validation lets no operation through whose root type is missing")
+        grouped = collect_fields(executor.schema, executor.fragments, executor.variable_values, root, self.operation)
+        self.root = self._selection(executor, root, grouped.grouped_field_set)
+        self.asks_schema = any(part is not None and part.name in ("__schema", "__type") for _, part in self.root.fields)
+
+    def selection(self, executor: Executor[Any], above: FieldPlan, type_: GraphQLObjectType) -> Selection:
+        """What the field asks of objects of the type."""
+        found = above.selections.get(type_.name)
+        if found is None:
+            grouped = collect_subfields(
+                executor.schema,
+                executor.fragments,
+                executor.variable_values,
+                executor.operation,
+                type_,
+                above.details,
+            )
+            found = above.selections[type_.name] = self._selection(executor, type_, grouped.grouped_field_set)
+        return found
+
+    def columns(self, executor: Executor[Any], of: FieldPlan, type_name: str | None = None) -> Columns:
+        """The columns that rows below the field are read with; `type_name` where it gives one of several types."""
+        key = type_name or ""
+        found = of.columns.get(key)
+        if found is None:
+            found = of.columns[key] = columns_below(
+                executor.schema, executor.fragment_definitions, tuple(of.nodes), of.type, type_name
+            )
+        return found
+
+    def _selection(self, executor: Executor[Any], type_: GraphQLObjectType, grouped: GroupedFieldSet) -> Selection:
+        return Selection(
+            type_,
+            [(key, _planned(executor.schema, type_, key, details)) for key, details in grouped.items()],
+        )
+
+
+def _planned(
+    schema: GraphQLSchema, parent: GraphQLObjectType, key: str, details: list[FieldDetails]
+) -> FieldPlan | None:
+    node = details[0].node
+    if node.name.value == TYPENAME:
+        return None
+    definition = schema.get_field(parent, node.name.value)
+    if definition is None:
+        raise TypeError("validation lets no unknown field through")
+    strawberry_field: Any = (definition.extensions or {}).get("strawberry-definition")
+    declared = Declared("attribute") if strawberry_field is None else declaration(strawberry_field)
+    if declared.kind == "plain" and strawberry_field.base_resolver is None:
+        declared = Declared("attribute")
+    kind = declared.kind
+    inner = definition.type.of_type if is_non_null_type(definition.type) else definition.type
+    return FieldPlan(
+        key,
+        node.name.value,
+        parent,
+        details,
+        [each.node for each in details],
+        definition,
+        definition.type,
+        declared,
+        "id" if kind == "identifier" else node.name.value if strawberry_field is None else strawberry_field.python_name,
+        is_non_null_type(definition.type),
+        is_list_type(inner),
+        _leaf(parent, kind, definition.type),
+        bool(definition.args),
+        kind in ("column", "attribute", "identifier") and is_leaf_type(inner),
+    )
+
+
+def _leaf(parent: GraphQLObjectType, kind: str, type_: GraphQLOutputType) -> Leaf | None:
+    """How a value of the field, or an item of its list, is told; None for objects."""
+    if kind == "identifier":
+        return partial(global_id, kind_of(parent.name))
+    named = get_named_type(type_)
+    return leaf(named) if is_leaf_type(named) else None
+
+
+class Plans:
+    """A bounded cache of plans."""
+
+    def __init__(self, most: int = MOST_PLANS) -> None:
+        self._most = most
+        self._deciding: OrderedDict[int, tuple[OperationDefinitionNode, tuple[str, ...]]] = OrderedDict()
+        self._plans: OrderedDict[Hashable, Plan] = OrderedDict()
+
+    def of(self, executor: Executor[Any]) -> Plan:
+        """The plan of the executor's operation with its variables."""
+        operation = executor.operation
+        values = executor.variable_values.coerced
+        key = (id(operation), *((name, values.get(name)) for name in self._names(executor)))
+        plan = self._plans.get(key)
+        if plan is None or plan.operation is not operation:
+            plan = self._plans[key] = Plan(executor)
+            if len(self._plans) > self._most:
+                self._plans.popitem(last=False)
+        else:
+            self._plans.move_to_end(key)
+        return plan
+
+    def _names(self, executor: Executor[Any]) -> tuple[str, ...]:
+        """The variables that decide which fields there are."""
+        operation = executor.operation
+        found = self._deciding.get(id(operation))
+        if found is None or found[0] is not operation:
+            names = deciding(operation.selection_set, executor.fragment_definitions)
+            found = self._deciding[id(operation)] = (operation, names)
+            if len(self._deciding) > self._most:
+                self._deciding.popitem(last=False)
+        else:
+            self._deciding.move_to_end(id(operation))
+        return found[1]
+
+
+def deciding(selections: SelectionSetNode, fragments: dict[str, FragmentDefinitionNode]) -> tuple[str, ...]:
+    """The names of all variables in @skip and @include, in order of their names."""
+    found: set[str] = set()
+    pending = [selections, *(fragment.selection_set for fragment in fragments.values())]
+    while pending:
+        for selection in pending.pop().selections:
+            for directive in selection.directives or ():
+                if directive.name.value in ("skip", "include"):
+                    values = [argument.value for argument in directive.arguments or ()]
+                    found |= {value.name.value for value in values if isinstance(value, VariableNode)}
+            if isinstance(selection, FieldNode | InlineFragmentNode) and selection.selection_set is not None:
+                pending.append(selection.selection_set)
+    return tuple(sorted(found))

@@ -1,0 +1,104 @@
+"""The answer as it is built: where each object stands, what a null there does to those above, and leaf values."""
+
+from collections.abc import Callable
+from typing import Any
+
+from graphql import (
+    GraphQLBoolean,
+    GraphQLError,
+    GraphQLID,
+    GraphQLInt,
+    GraphQLLeafType,
+    GraphQLOutputType,
+    GraphQLString,
+    Undefined,
+    located_error,
+)
+from graphql.execution.executor import CollectedErrors
+from graphql.pyutils import Path, inspect
+
+Leaf = Callable[[Any], Any]
+_LARGEST_INT = 2**31
+
+
+class Spot:
+    """A place in the answer: an object or a list, or the root. `out` is what stands there while it is filled."""
+
+    __slots__ = ("container", "is_required", "key", "out", "parent", "source", "type_name")
+
+    def __init__(
+        self,
+        source: Any,
+        out: Any,
+        parent: "Spot | None",
+        container: Any,
+        key: str | int,
+        is_required: bool,
+        type_name: str | None,
+    ) -> None:
+        self.source = source
+        self.out = out
+        self.parent = parent
+        self.container = container
+        self.key = key
+        self.is_required = is_required
+        self.type_name = type_name
+        """The type whose field it is; None for an item of a list."""
+
+    def path(self) -> Path | None:
+        """Where it stands; None for the root."""
+        return None if self.parent is None else Path(self.parent.path(), self.key, self.type_name)
+
+
+class NullData(Exception):
+    """The whole answer is null."""
+
+
+def refuse(errors: CollectedErrors, fault: Exception, nodes: list[Any], at: Path, place: Spot | None) -> None:
+    """Note what went wrong at a path, and put null into the nearest place that takes it, `place` or one above.
+
+    Raises NullData when there is none.
+    """
+    error = fault if isinstance(fault, GraphQLError) and fault.path else located_error(fault, nodes, at.as_list())
+    while place is not None and place.is_required:
+        place = place.parent
+    if place is None or place.parent is None:
+        errors.add(error, None)
+        raise NullData
+    errors.add(error, place.path())
+    place.container[place.key] = None
+
+
+def leaf(type_: GraphQLLeafType) -> Leaf:
+    """How a value of the type is told. What is told as it is costs no call of graphql-core's."""
+    coerce = type_.coerce_output_value
+
+    def told(value: Any) -> Any:
+        found = coerce(value)
+        if found is Undefined or found is None:
+            raise TypeError(
+                f"Expected `{inspect(type_)}.coerce_output_value({inspect(value)})` to return non-nullable value, "
+                f"returned: {inspect(found)}"
+            )
+        return found
+
+    plain = _PLAIN.get(type_)
+    if plain is None:
+        return told
+    return lambda value: value if plain(value) else told(value)
+
+
+def _is_int(value: Any) -> bool:
+    return type(value) is int and -_LARGEST_INT <= value < _LARGEST_INT
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str
+
+
+_PLAIN: dict[GraphQLOutputType, Callable[[Any], bool]] = {
+    GraphQLString: _is_text,
+    GraphQLID: _is_text,
+    GraphQLInt: _is_int,
+    GraphQLBoolean: lambda value: type(value) is bool,
+}

@@ -1,0 +1,314 @@
+"""Runs a plan, breadth first: all objects of one selection together, each relation of theirs in one read.
+
+Leaf values are told at once; the fields that need something read are done one after the other, each for all objects;
+then what they gave is done in the same way. What a field gives for an object is its value or what went wrong with it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from graphql import (
+    GraphQLError,
+    GraphQLObjectType,
+    OperationType,
+    Undefined,
+    get_argument_values,
+    is_abstract_type,
+    is_list_type,
+    is_non_null_type,
+    is_object_type,
+)
+from graphql.pyutils import Path, is_iterable
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+
+from domain.base.errors import NotFound
+from graph.base.paging import Listed
+from graph.compiler.load import Loads
+from graph.compiler.plan import FieldPlan, Plan, Plans, Selection
+from graph.compiler.respond import NullData, Spot, refuse
+
+TOO_DEEP = "Selections are nested too deeply. Execution aborted."
+_plans = Plans()
+
+
+class Compiled(StrawberryGraphQLCoreExecutionContext):
+    """Graphql-core's executor, with the execution itself put in its place. Introspection is left to it."""
+
+    def execute_operation(self, serially: bool | None = None) -> Any:
+        try:
+            plan = _plans.of(self)
+        except RecursionError:
+            return super().execute_operation(serially)
+        if plan.asks_schema:
+            return super().execute_operation(serially)
+        if serially is None:
+            serially = self.operation.operation is OperationType.MUTATION
+        return _Run(self, plan).answer(serially=serially)
+
+
+class _Run:
+    """One execution of a plan."""
+
+    def __init__(self, executor: Compiled, plan: Plan) -> None:
+        self._executor = executor
+        self._plan = plan
+        self._loads = Loads(executor.context_value)
+
+    async def answer(self, *, serially: bool) -> Any:
+        """The answer to the operation."""
+        executor, root = self._executor, self._plan.root
+        data: dict[str, Any] | None = {}
+        spot = Spot(executor.root_value, data, None, None, "", True, None)
+        try:
+            if serially:
+                for part in root.fields:
+                    await self._select(Selection(root.type, [part]), [spot])
+            else:
+                await self._select(root, [spot])
+        except NullData:
+            data = None
+        except RecursionError:
+            executor.collected_errors.add(GraphQLError(TOO_DEEP, executor.operation), None)
+            data = None
+        return executor.build_response(data)
+
+    async def _select(self, selection: Selection, spots: list[Spot]) -> None:
+        """Fill the objects, which are all of the selection's type."""
+        pending: list[FieldPlan] = []
+        for key, field in selection.fields:
+            if field is None:
+                for spot in spots:
+                    spot.out[key] = selection.type.name
+            elif field.is_told:
+                self._tell(field, spots)
+            else:
+                for spot in spots:
+                    spot.out[key] = None
+                pending.append(field)
+        functions = [field for field in pending if field.declared.kind in ("function", "plain")]
+        called = await self._call(functions, spots) if functions else {}
+        for field in pending:
+            values = called[id(field)] if id(field) in called else await self._read(field, spots)
+            await self._complete(field, spots, values)
+
+    def _tell(self, field: FieldPlan, spots: list[Spot]) -> None:
+        """Leaf values that the source holds itself; others are completed in their turn."""
+        name, key = field.attribute, field.key
+        told: Any = field.leaf
+        for spot in spots:
+            try:
+                value = getattr(spot.source, name)
+                if value is not None:
+                    spot.out[key] = told(value)
+                    continue
+                spot.out[key] = None
+                if field.is_required:
+                    self._refuse(field, spot, _no_null(field))
+            except NullData:
+                raise
+            except Exception as fault:
+                spot.out[key] = None
+                self._refuse(field, spot, fault)
+
+    def _refuse(self, field: FieldPlan, spot: Spot, fault: Exception) -> None:
+        """Null for the field of an object, or for what is above it."""
+        at = Path(spot.path(), field.key, field.parent.name)
+        place = spot if field.is_required else Spot(None, None, spot, spot.out, field.key, False, field.parent.name)
+        refuse(self._executor.collected_errors, fault, field.nodes, at, place)
+
+    # What fields give.
+
+    async def _call(self, fields: list[FieldPlan], spots: list[Spot]) -> dict[int, list[Any]]:
+        """What functions give, all of them together, so that what they load goes into one batch."""
+        waiting: list[Awaitable[Any]] = []
+        places: list[tuple[list[Any], int]] = []
+        given: dict[int, list[Any]] = {}
+        for field in fields:
+            values = given[id(field)] = [None] * len(spots)
+            try:
+                arguments = self._arguments(field)
+            except GraphQLError as fault:
+                given[id(field)] = [fault] * len(spots)
+                continue
+            info = self._info(field)
+            resolve: Any = field.definition.resolve
+            for number, spot in enumerate(spots):
+                try:
+                    value = resolve(spot.source, info, **arguments)
+                except Exception as fault:
+                    value = fault
+                if isinstance(value, Awaitable):
+                    waiting.append(value)
+                    places.append((values, number))
+                else:
+                    values[number] = value
+        for (values, number), value in zip(places, await _all(waiting), strict=True):
+            values[number] = value
+        # A list may hold what is still to be awaited.
+        unready = [
+            (value, number)
+            for values in given.values()
+            for value in values
+            if isinstance(value, list)
+            for number, item in enumerate(value)
+            if isinstance(item, Awaitable)
+        ]
+        for (items, number), item in zip(unready, await _all([items[n] for items, n in unready]), strict=True):
+            items[number] = item
+        return given
+
+    async def _read(self, field: FieldPlan, spots: list[Spot]) -> list[Any]:
+        """What a declared relation gives."""
+        kind, declared = field.declared.kind, field.declared
+        if kind == "to_one":
+            return await self._to_one(field, spots)
+        if kind == "pages":
+            return await self._pages(field, spots)
+        if kind == "to_many":
+            org = declared.needs[-1]
+            faults: dict[int, Exception] = {}
+            if declared.permission is not None:
+                for number, spot in enumerate(spots):
+                    try:
+                        actor = self._executor.context_value.actor
+                        actor.require(declared.permission, org_id=getattr(spot.source, org))
+                    except Exception as fault:
+                        faults[number] = fault
+            key = declared.needs[0]
+            keys = [None if n in faults else getattr(spot.source, key) for n, spot in enumerate(spots)]
+            found = await self._loads.rows(declared.read, keys, self._plan.columns(self._executor, field))
+            return [faults.get(n, [] if value is None else value) for n, value in enumerate(found)]
+        if kind == "count":
+            keys = [getattr(spot.source, declared.needs[0]) for spot in spots]
+            return [value or 0 for value in await self._loads.rows(declared.read, keys)]
+        if kind == "part":
+            return await self._parts(field, spots)
+        if kind == "total":
+            return await self._totals(spots)
+        if kind in ("column", "attribute"):
+            return [getattr(spot.source, field.attribute, None) for spot in spots]
+        raise TypeError(f"{field.name} is declared as {kind}, which nothing here runs")
+
+    async def _to_one(self, field: FieldPlan, spots: list[Spot]) -> list[Any]:
+        needs = field.declared.needs
+        if len(needs) == 1:
+            keys = [getattr(spot.source, needs[0]) for spot in spots]
+        else:
+            keys = [tuple(getattr(spot.source, name) for name in needs) for spot in spots]
+        found = await self._loads.rows(field.declared.read, keys, self._plan.columns(self._executor, field))
+        if field.is_required:
+            return [NotFound(field.name) if value is None else value for value in found]
+        return found
+
+    async def _pages(self, field: FieldPlan, spots: list[Spot]) -> list[Any]:
+        """Connections that are still to be read. The request is the same for all objects."""
+        first = (await self._call([field], spots[:1]))[id(field)][0]
+        if not isinstance(first, Listed):
+            return [first] * len(spots)
+        key = field.declared.needs[0]
+        return [replace(first, key=getattr(spot.source, key)) for spot in spots]
+
+    async def _parts(self, field: FieldPlan, spots: list[Spot]) -> list[Any]:
+        """A part of each connection's page, which is read once for all parts of it."""
+        listed: list[Listed] = [spot.source for spot in spots]
+        pages = await self._loads.each([(each.read, each.key, (each.columns, each.asked)) for each in listed])
+        return [page if isinstance(page, Exception) else field.declared.read(page) for page in pages]
+
+    async def _totals(self, spots: list[Spot]) -> list[Any]:
+        listed: list[Listed] = [spot.source for spot in spots]
+        found = await self._loads.each([(each.read.totals, each.key, (each.asked,)) for each in listed])
+        return [value or 0 for value in found]
+
+    def _arguments(self, field: FieldPlan) -> dict[str, Any]:
+        if not field.arguments:
+            return {}
+        return get_argument_values(field.definition, field.nodes[0], self._executor.variable_values)
+
+    def _info(self, field: FieldPlan) -> Any:
+        # The path is that of no object in particular; nobody reads it.
+        return self._executor.build_resolve_info(
+            field.definition, field.nodes, field.parent, Path(None, field.key, field.parent.name)
+        )
+
+    # What becomes of it.
+
+    async def _complete(self, field: FieldPlan, spots: list[Spot], values: Sequence[Any]) -> None:
+        """Put the values in their places; objects among them are filled, those of one type together."""
+        below: dict[str, list[Spot]] = {}
+        for spot, value in zip(spots, values, strict=True):
+            at = (spot, spot.out, field.key, field.parent.name)
+            try:
+                self._place(field, field.type, value, at, below)
+            except NullData:
+                raise
+            except Exception as fault:
+                self._refuse(field, spot, fault)
+        for name, found in below.items():
+            type_: Any = self._executor.schema.get_type(name)
+            await self._select(self._plan.selection(self._executor, field, type_), found)
+
+    def _place(self, field: FieldPlan, type_: Any, value: Any, at: Any, below: dict[str, list[Spot]]) -> None:
+        """Complete one value. Raises what is wrong with it."""
+        parent, container, key, type_name = at
+        is_required = is_non_null_type(type_)
+        if is_required:
+            type_ = type_.of_type
+        if isinstance(value, Exception):
+            raise value
+        if value is None or value is Undefined:
+            if is_required:
+                raise _no_null(field)
+            container[key] = None
+        elif field.leaf is not None and not is_list_type(type_):
+            container[key] = field.leaf(value)
+        elif is_list_type(type_):
+            self._list(field, type_, value, (parent, container, key, type_name, is_required), below)
+        else:
+            runtime = self._runtime_type(field, type_, value)
+            out: dict[str, Any] = {}
+            container[key] = out
+            below.setdefault(runtime.name, []).append(Spot(value, out, parent, container, key, is_required, type_name))
+
+    def _list(self, field: FieldPlan, type_: Any, value: Any, at: Any, below: dict[str, list[Spot]]) -> None:
+        parent, container, key, type_name, is_required = at
+        if not is_iterable(value):
+            raise GraphQLError(f"Expected Iterable, but did not find one for field '{field.parent.name}.{field.name}'.")
+        found = list(value)
+        items: list[Any] = [None] * len(found)
+        container[key] = items
+        spot = Spot(value, items, parent, container, key, is_required, type_name)
+        for index, item in enumerate(found):
+            try:
+                self._place(field, type_.of_type, item, (spot, items, index, None), below)
+            except NullData:
+                raise
+            except Exception as fault:
+                at_item = Path(spot.path(), index, None)
+                place = spot if is_non_null_type(type_.of_type) else Spot(None, None, spot, items, index, False, None)
+                refuse(self._executor.collected_errors, fault, field.nodes, at_item, place)
+
+    def _runtime_type(self, field: FieldPlan, type_: Any, value: Any) -> GraphQLObjectType:
+        if is_object_type(type_):
+            return type_
+        if not is_abstract_type(type_):
+            raise TypeError(f"{type_} is no type of an answer")
+        executor, info = self._executor, self._info(field)
+        name = (type_.resolve_type or executor.type_resolver)(value, info, type_)
+        runtime: GraphQLObjectType = executor.ensure_valid_runtime_type(name, type_, field.details, info, value)
+        return runtime
+
+
+def _no_null(field: FieldPlan) -> TypeError:
+    return TypeError(f"Cannot return null for non-nullable field {field.parent.name}.{field.name}.")
+
+
+async def _all(waiting: Sequence[Awaitable[Any]]) -> list[Any]:
+    """What each gives, or what went wrong with it. Together, so that what they load goes into one batch."""
+    if len(waiting) == 1:
+        try:
+            return [await waiting[0]]
+        except Exception as fault:
+            return [fault]
+    return list(await asyncio.gather(*waiting, return_exceptions=True)) if waiting else []
