@@ -6,6 +6,7 @@ from typing import Any
 import strawberry
 from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from graph.api_keys import ApiKeyMutations
 from graph.base.documents import Parsing, Validation
@@ -92,24 +93,30 @@ def _describe(schema: GraphQLSchema) -> None:
                     argument.description = argument.description or ARGUMENTS.get(argument_name)
 
 
-schema = Schema(
-    query=Query,
-    mutation=Mutation,
-    subscription=Subscription,
-    types=[*ERROR_TYPES, *nodes_by_kind().values()],
-    extensions=[
-        # Validation overwrites what was found before it; what Operations finds comes after.
-        Parsing,
-        Validation,
-        Operations,
-        CodedErrors,
-    ],
-    execution_context_class=Compiled,
-    config=StrawberryConfig(scalar_map=SCALARS),
-)
-_describe(schema._schema)
-# Given to Strawberry it would become a directive of Strawberry's, which runs too late.
-schema._schema.directives += (IDEMPOTENT,)
+def build(executor: type[StrawberryGraphQLCoreExecutionContext]) -> Schema:
+    """The schema, whose operations the executor runs."""
+    made = Schema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        types=[*ERROR_TYPES, *nodes_by_kind().values()],
+        extensions=[
+            # Validation overwrites what was found before it; what Operations finds comes after.
+            Parsing,
+            Validation,
+            Operations,
+            CodedErrors,
+        ],
+        execution_context_class=executor,
+        config=StrawberryConfig(scalar_map=SCALARS),
+    )
+    _describe(made._schema)
+    # Given to Strawberry it would become a directive of Strawberry's, which runs too late.
+    made._schema.directives += (IDEMPOTENT,)
+    return made
+
+
+schema = build(Compiled)
 
 
 def printed() -> str:

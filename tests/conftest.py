@@ -16,13 +16,15 @@ from domain.base.settings import Settings, load
 from graph.app import create_app
 from graph.server import configuration
 from tests import client, factories
+from tests.compiler import referee
 from tests.factories import Tenant
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options of the drills in live_log."""
-    parser.addoption("--long", action="store_true", help="run the drills of tests/live_log at full length")
+    """How long the drills and the random comparisons are, and what is compared besides."""
+    parser.addoption("--long", action="store_true", help="run drills and random comparisons at full length")
     parser.addoption("--seed", type=int, help="repeat the chance of a drill; it prints its seed when it fails")
+    parser.addoption("--referee", action="store_true", help="compare every query of a client with graphql-core's")
 
 
 @pytest.fixture(scope="session")
@@ -46,10 +48,12 @@ async def settings(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Se
 
 
 @pytest.fixture(scope="session")
-async def adapters(settings: Settings) -> AsyncIterator[Adapters]:
+async def adapters(settings: Settings, pytestconfig: pytest.Config) -> AsyncIterator[Adapters]:
     """The adapters over this process's servers."""
     built = Adapters.of(settings)
     client.use(settings, built)
+    if pytestconfig.getoption("--referee"):
+        client.judged_by(referee.watch)
     yield built
     await built.close()
 

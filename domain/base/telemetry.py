@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -28,6 +28,7 @@ SUBSCRIPTIONS = Gauge("planwire_subscriptions", "Subscriptions that run.", multi
 FOLLOWED_LOGS = Gauge(
     "planwire_followed_logs", "Organizations whose log somebody follows, by process.", multiprocess_mode="livesum"
 )
+FALLBACKS = Counter("planwire_fallbacks", "Operations that graphql-core ran, by why the compiler did not.", ["reason"])
 
 REDACTED = "[redacted]"
 # Found anywhere in a key, so that new_password and x-authorization count too.

@@ -30,13 +30,17 @@ from graphql.execution import Executor
 from graphql.execution.collect_fields import FieldDetails, GroupedFieldSet, collect_fields, collect_subfields
 
 from domain.base.reads import Columns
+from graph.base.documents import LONGEST_CACHED
 from graph.base.ids import global_id
 from graph.base.nodes import kind_of
 from graph.base.selection import Declared, columns_below, declaration
 from graph.compiler.respond import Leaf, leaf
 
 MOST_PLANS = 1000
+# Of all plans together: one of a document that may be kept can have thousands. 100,000 take about 100 MB.
+MOST_FIELDS = 100_000
 TYPENAME = "__typename"
+INTROSPECTION = ("__schema", "__type")
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +65,8 @@ class FieldPlan:
     """Whether its source holds it, as a leaf."""
     selections: dict[str, "Selection"] = field(default_factory=dict)
     columns: dict[str, Columns] = field(default_factory=dict)
+    classes: dict[Any, GraphQLObjectType] = field(default_factory=dict)
+    """What objects of a class are. Every type of the schema knows its own by their class."""
 
 
 @dataclass(slots=True, eq=False)
@@ -77,12 +83,16 @@ class Plan:
     def __init__(self, executor: Executor[Any]) -> None:
         # Kept, so that no other document can get its address while the plan lives.
         self.operation = executor.operation
+        self.size = 0
+        """How many fields it holds."""
         root = executor.schema.get_root_type(executor.operation.operation)
         if root is None:
             raise TypeError("validation lets no operation through whose root type is missing")
         grouped = collect_fields(executor.schema, executor.fragments, executor.variable_values, root, self.operation)
         self.root = self._selection(executor, root, grouped.grouped_field_set)
-        self.asks_schema = any(part is not None and part.name in ("__schema", "__type") for _, part in self.root.fields)
+        asks_schema = any(part is not None and part.name in INTROSPECTION for _, part in self.root.fields)
+        self.fallback = "introspection" if asks_schema else None
+        """Why graphql-core runs it; None for what the compiler runs."""
 
     def selection(self, executor: Executor[Any], above: FieldPlan, type_: GraphQLObjectType) -> Selection:
         """What the field asks of objects of the type."""
@@ -110,6 +120,7 @@ class Plan:
         return found
 
     def _selection(self, executor: Executor[Any], type_: GraphQLObjectType, grouped: GroupedFieldSet) -> Selection:
+        self.size += len(grouped)
         return Selection(
             type_,
             [(key, _planned(executor.schema, type_, key, details)) for key, details in grouped.items()],
@@ -158,26 +169,49 @@ def _leaf(parent: GraphQLObjectType, kind: str, type_: GraphQLOutputType) -> Lea
 
 
 class Plans:
-    """A bounded cache of plans."""
+    """A cache of plans, bounded in their number and in that of their fields.
 
-    def __init__(self, most: int = MOST_PLANS) -> None:
+    It has those of documents that are kept as well: another one is parsed each time, and its plan would never be found.
+    """
+
+    def __init__(self, most: int = MOST_PLANS, most_fields: int = MOST_FIELDS) -> None:
         self._most = most
+        self._most_fields = most_fields
         self._deciding: OrderedDict[int, tuple[OperationDefinitionNode, tuple[str, ...]]] = OrderedDict()
-        self._plans: OrderedDict[Hashable, Plan] = OrderedDict()
+        self._plans: OrderedDict[Hashable, tuple[Plan, int]] = OrderedDict()
+        self._fields = 0
 
     def of(self, executor: Executor[Any]) -> Plan:
         """The plan of the executor's operation with its variables."""
-        operation = executor.operation
-        values = executor.variable_values.coerced
-        key = (id(operation), *((name, values.get(name)) for name in self._names(executor)))
-        plan = self._plans.get(key)
-        if plan is None or plan.operation is not operation:
-            plan = self._plans[key] = Plan(executor)
-            if len(self._plans) > self._most:
-                self._plans.popitem(last=False)
-        else:
+        key = self._key(executor)
+        if key is None:
+            return Plan(executor)
+        if (found := self._plans.get(key)) is not None and found[0].operation is executor.operation:
             self._plans.move_to_end(key)
+            return found[0]
+        plan = Plan(executor)
+        self._put(key, plan)
         return plan
+
+    def settle(self, executor: Executor[Any], plan: Plan) -> None:
+        """Count what the plan has grown by while it ran."""
+        key = self._key(executor)
+        if key is not None and (found := self._plans.get(key)) is not None and found != (plan, plan.size):
+            self._put(key, plan)
+
+    def _put(self, key: Hashable, plan: Plan) -> None:
+        self._fields += plan.size - self._plans.pop(key, (plan, 0))[1]
+        self._plans[key] = (plan, plan.size)
+        while len(self._plans) > self._most or self._fields > self._most_fields:
+            self._fields -= self._plans.popitem(last=False)[1][1]
+
+    def _key(self, executor: Executor[Any]) -> Hashable | None:
+        """What the plan is kept under; None for one that is not kept."""
+        operation = executor.operation
+        if operation.loc is None or len(operation.loc.source.body) > LONGEST_CACHED:
+            return None
+        values = executor.variable_values.coerced
+        return (id(operation), *(values.get(name) for name in self._names(executor)))
 
     def _names(self, executor: Executor[Any]) -> tuple[str, ...]:
         """The variables that decide which fields there are."""

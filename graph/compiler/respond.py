@@ -5,7 +5,6 @@ from typing import Any
 
 from graphql import (
     GraphQLBoolean,
-    GraphQLError,
     GraphQLID,
     GraphQLInt,
     GraphQLLeafType,
@@ -40,10 +39,21 @@ class Spot:
         self.out = out
         self.parent = parent
         self.container = container
+        """What it is in, under its key; None for the root, and once null stands here."""
         self.key = key
         self.is_required = is_required
         self.type_name = type_name
         """The type whose field it is; None for an item of a list."""
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether null stands here by now, or above."""
+        place = self
+        while place.parent is not None:
+            if place.container is None:
+                return True
+            place = place.parent
+        return False
 
     def path(self) -> Path | None:
         """Where it stands; None for the root."""
@@ -54,19 +64,22 @@ class NullData(Exception):
     """The whole answer is null."""
 
 
-def refuse(errors: CollectedErrors, fault: Exception, nodes: list[Any], at: Path, place: Spot | None) -> None:
-    """Note what went wrong at a path, and put null into the nearest place that takes it, `place` or one above.
+def refuse(errors: CollectedErrors, fault: Exception, nodes: list[Any], at: Spot) -> None:
+    """Note what went wrong at a place, and put null there, or into the nearest place above that takes it.
 
     Raises NullData when there is none.
     """
-    error = fault if isinstance(fault, GraphQLError) and fault.path else located_error(fault, nodes, at.as_list())
-    while place is not None and place.is_required:
+    place = at
+    while place.is_required and place.parent is not None:
         place = place.parent
-    if place is None or place.parent is None:
-        errors.add(error, None)
-        raise NullData
+    path = at.path()
+    error = located_error(fault, nodes, path.as_list() if path else None)
     errors.add(error, place.path())
-    place.container[place.key] = None
+    if place.parent is None:
+        raise NullData
+    if place.container is not None:
+        place.container[place.key] = None
+        place.container = None
 
 
 def leaf(type_: GraphQLLeafType) -> Leaf:

@@ -18,11 +18,12 @@ from graphql import (
     is_abstract_type,
     is_list_type,
     is_non_null_type,
-    is_object_type,
 )
+from graphql.execution.executor import invalid_return_type_error
 from graphql.pyutils import Path, is_iterable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
+from domain.base import telemetry
 from domain.base.errors import NotFound
 from graph.base.paging import Listed
 from graph.compiler.load import Loads
@@ -40,12 +41,32 @@ class Compiled(StrawberryGraphQLCoreExecutionContext):
         try:
             plan = _plans.of(self)
         except RecursionError:
-            return super().execute_operation(serially)
-        if plan.asks_schema:
+            plan = None
+        except GraphQLError as fault:
+            return self.without_data(fault)
+        if plan is None:
+            return self.without_data(GraphQLError(TOO_DEEP, self.operation))
+        if plan.fallback is not None:
+            telemetry.FALLBACKS.labels(plan.fallback).inc()
             return super().execute_operation(serially)
         if serially is None:
             serially = self.operation.operation is OperationType.MUTATION
-        return _Run(self, plan).answer(serially=serially)
+        return self._answer(plan, serially=serially)
+
+    def without_data(self, fault: GraphQLError) -> Any:
+        """The answer to an operation that could not be run to its end."""
+        self.collected_errors.add(fault, None)
+        return self.build_response(None)
+
+    async def _answer(self, plan: Plan, *, serially: bool) -> Any:
+        try:
+            return await _Run(self, plan).answer(serially=serially)
+        except RecursionError:
+            # Answered outside of this block: the error would keep all frames of the recursion alive.
+            pass
+        finally:
+            _plans.settle(self, plan)
+        return self.without_data(GraphQLError(TOO_DEEP, self.operation))
 
 
 class _Run:
@@ -69,9 +90,6 @@ class _Run:
                 await self._select(root, [spot])
         except NullData:
             data = None
-        except RecursionError:
-            executor.collected_errors.add(GraphQLError(TOO_DEEP, executor.operation), None)
-            data = None
         return executor.build_response(data)
 
     async def _select(self, selection: Selection, spots: list[Spot]) -> None:
@@ -90,7 +108,7 @@ class _Run:
         functions = [field for field in pending if field.declared.kind in ("function", "plain")]
         called = await self._call(functions, spots) if functions else {}
         for field in pending:
-            values = called[id(field)] if id(field) in called else await self._read(field, spots)
+            values = called[id(field)] if id(field) in called else await self._given(field, spots)
             await self._complete(field, spots, values)
 
     def _tell(self, field: FieldPlan, spots: list[Spot]) -> None:
@@ -114,9 +132,8 @@ class _Run:
 
     def _refuse(self, field: FieldPlan, spot: Spot, fault: Exception) -> None:
         """Null for the field of an object, or for what is above it."""
-        at = Path(spot.path(), field.key, field.parent.name)
-        place = spot if field.is_required else Spot(None, None, spot, spot.out, field.key, False, field.parent.name)
-        refuse(self._executor.collected_errors, fault, field.nodes, at, place)
+        at = Spot(None, None, spot, spot.out, field.key, field.is_required, field.parent.name)
+        refuse(self._executor.collected_errors, fault, field.nodes, at)
 
     # What fields give.
 
@@ -129,7 +146,7 @@ class _Run:
             values = given[id(field)] = [None] * len(spots)
             try:
                 arguments = self._arguments(field)
-            except GraphQLError as fault:
+            except Exception as fault:
                 given[id(field)] = [fault] * len(spots)
                 continue
             info = self._info(field)
@@ -159,8 +176,14 @@ class _Run:
             items[number] = item
         return given
 
+    async def _given(self, field: FieldPlan, spots: list[Spot]) -> list[Any]:
+        """What a declared field gives."""
+        try:
+            return await self._read(field, spots)
+        except Exception as fault:
+            return [fault] * len(spots)
+
     async def _read(self, field: FieldPlan, spots: list[Spot]) -> list[Any]:
-        """What a declared relation gives."""
         kind, declared = field.declared.kind, field.declared
         if kind == "to_one":
             return await self._to_one(field, spots)
@@ -188,7 +211,7 @@ class _Run:
         if kind == "total":
             return await self._totals(spots)
         if kind in ("column", "attribute"):
-            return [getattr(spot.source, field.attribute, None) for spot in spots]
+            return [getattr(spot.source, field.attribute) for spot in spots]
         raise TypeError(f"{field.name} is declared as {kind}, which nothing here runs")
 
     async def _to_one(self, field: FieldPlan, spots: list[Spot]) -> list[Any]:
@@ -247,7 +270,16 @@ class _Run:
                 self._refuse(field, spot, fault)
         for name, found in below.items():
             type_: Any = self._executor.schema.get_type(name)
-            await self._select(self._plan.selection(self._executor, field, type_), found)
+            if self._executor.collected_errors.errors:
+                found = [spot for spot in found if not spot.is_given_up]
+            try:
+                selection = self._plan.selection(self._executor, field, type_)
+            except GraphQLError as fault:
+                for spot in found:
+                    refuse(self._executor.collected_errors, fault, field.nodes, spot)
+                continue
+            if found:
+                await self._select(selection, found)
 
     def _place(self, field: FieldPlan, type_: Any, value: Any, at: Any, below: dict[str, list[Spot]]) -> None:
         """Complete one value. Raises what is wrong with it."""
@@ -266,7 +298,7 @@ class _Run:
         elif is_list_type(type_):
             self._list(field, type_, value, (parent, container, key, type_name, is_required), below)
         else:
-            runtime = self._runtime_type(field, type_, value)
+            runtime = field.classes.get(type(value)) or self._runtime_type(field, type_, value)
             out: dict[str, Any] = {}
             container[key] = out
             below.setdefault(runtime.name, []).append(Spot(value, out, parent, container, key, is_required, type_name))
@@ -285,19 +317,19 @@ class _Run:
             except NullData:
                 raise
             except Exception as fault:
-                at_item = Path(spot.path(), index, None)
-                place = spot if is_non_null_type(type_.of_type) else Spot(None, None, spot, items, index, False, None)
-                refuse(self._executor.collected_errors, fault, field.nodes, at_item, place)
+                at_item = Spot(None, None, spot, items, index, is_non_null_type(type_.of_type), None)
+                refuse(self._executor.collected_errors, fault, field.nodes, at_item)
 
     def _runtime_type(self, field: FieldPlan, type_: Any, value: Any) -> GraphQLObjectType:
-        if is_object_type(type_):
-            return type_
-        if not is_abstract_type(type_):
-            raise TypeError(f"{type_} is no type of an answer")
         executor, info = self._executor, self._info(field)
-        name = (type_.resolve_type or executor.type_resolver)(value, info, type_)
-        runtime: GraphQLObjectType = executor.ensure_valid_runtime_type(name, type_, field.details, info, value)
-        return runtime
+        found: GraphQLObjectType = type_
+        if is_abstract_type(type_):
+            name = (type_.resolve_type or executor.type_resolver)(value, info, type_)
+            found = executor.ensure_valid_runtime_type(name, type_, field.details, info, value)
+        if found.is_type_of is not None and not found.is_type_of(value, info):
+            raise invalid_return_type_error(found, value, field.details)
+        field.classes[type(value)] = found
+        return found
 
 
 def _no_null(field: FieldPlan) -> TypeError:
@@ -311,4 +343,9 @@ async def _all(waiting: Sequence[Awaitable[Any]]) -> list[Any]:
             return [await waiting[0]]
         except Exception as fault:
             return [fault]
-    return list(await asyncio.gather(*waiting, return_exceptions=True)) if waiting else []
+    values = list(await asyncio.gather(*waiting, return_exceptions=True)) if waiting else []
+    for value in values:
+        # A cancellation is no failure of a field.
+        if isinstance(value, BaseException) and not isinstance(value, Exception):
+            raise value
+    return values

@@ -1,0 +1,100 @@
+"""The compiler against graphql-core: random operations, each run through both over the same rows.
+
+300 queries and 60 mutations in the suite, the same ones each time; 5,000 and 500 others each night (`--long`).
+"""
+
+import itertools
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from unittest.mock import patch
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as with_settings
+from hypothesis import strategies as st
+
+from domain.adapters.wiring import Adapters
+from domain.base import clock
+from domain.base.settings import Settings
+from graph.schema import Schema, schema
+from tests.compiler.operations import Operation, operations
+from tests.compiler.referee import Outcome, Request, compare, judge
+from tests.compiler.worlds import Scene, make_scenes
+from tests.factories import execute
+from tests.isolation.ledger import Ledger, open_ledger
+
+CALLERS = ["admin", "admin", "admin", "guest", "guest", "key", "stranger", "nobody"]
+NUMBERS = {"test_queries": (300, 5_000), "test_mutations": (60, 500)}
+"""How many examples in the suite, and how many each night."""
+# Behind every id that time gives.
+FIRST_ID = 0x0FFFFFFFFFFF_7000_8000_000000000000
+
+
+@dataclass(frozen=True, repr=False)
+class Stage:
+    """The worlds that are asked about, and what brings their rows back."""
+
+    scenes: list[Scene]
+    ledger: Ledger
+
+
+@pytest.fixture(scope="module")
+async def stage(settings: Settings, adapters: Adapters) -> AsyncIterator[Stage]:
+    """One whole world and one broken one."""
+    async with AsyncExitStack() as stack:
+        scenes = await make_scenes()
+        ledger = open_ledger(settings, *(scene.world.tenant.org_id for scene in scenes))
+        yield Stage(scenes, await stack.enter_async_context(ledger))
+
+
+def asked(stage: Stage, data: st.DataObject, kind: str) -> Request:
+    """An operation and who asks it."""
+    scene = stage.scenes[data.draw(st.integers(0, 1))]
+    caller = data.draw(st.sampled_from(CALLERS))
+    operation: Operation = data.draw(operations(scene.material, kind))
+    return Request(scene.callers[caller], operation.document, operation.variables, operation.name)
+
+
+@pytest.fixture(autouse=True)
+def number_of_examples(request: pytest.FixtureRequest) -> None:
+    """As many as the run has time for; a night's are new ones each time."""
+    few, a_night = NUMBERS[request.function.__name__]
+    night = bool(request.config.getoption("--long"))
+    apply = with_settings(
+        max_examples=a_night if night else few,
+        derandomize=not night,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    apply(request.function)
+
+
+@given(data=st.data())
+async def test_queries(stage: Stage, data: st.DataObject) -> None:
+    await compare(asked(stage, data, "query"))
+
+
+@given(data=st.data())
+async def test_mutations(stage: Stage, data: st.DataObject) -> None:
+    request, now = asked(stage, data, "mutation"), clock.now()
+
+    async def afresh(executor: Schema) -> Outcome:
+        ids, numbers = (UUID(int=FIRST_ID + n) for n in itertools.count()), itertools.count()
+        try:
+            with (
+                clock.frozen(now),
+                clock.ids_from(ids),
+                patch.object(secrets, "token_urlsafe", lambda _: f"{next(numbers):043}"),
+            ):
+                return await request.through(executor)
+        finally:
+            await stage.ledger.restore()
+            # What belongs to no tenant.
+            await execute("DELETE FROM idempotency")
+            await execute("DELETE FROM security_entry WHERE id >= $1", UUID(int=FIRST_ID))
+
+    await judge(await afresh(schema), request, afresh)

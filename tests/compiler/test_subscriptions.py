@@ -1,0 +1,77 @@
+"""Every event of a subscription through the compiler and through graphql-core, replayed from one place of the log."""
+
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from starlette.requests import HTTPConnection
+
+from domain.adapters.wiring import Adapters
+from domain.base import clock
+from domain.base.settings import Settings
+from graph.base.context import Context
+from graph.base.live import Live
+from graph.schema import Schema, schema
+from tests.client import GraphQL
+from tests.compiler.referee import Outcome, disagreement, reference, unpropagated
+from tests.isolation.calls import SCHEMA
+from tests.isolation.selections import selection
+from tests.isolation.world import make_world
+
+FIELDS = {"events": ("organizationId", 12), "membershipChanged": ("organizationId", 1), "taskChanged": ("projectId", 8)}
+"""What each follows, and how many of its events are looked at."""
+
+
+async def replayed(
+    executor: Schema, who: GraphQL, document: str, variables: dict[str, Any], context: Any, most: int
+) -> Any:
+    """The first events that the subscription gives."""
+    settings, adapters, live = context
+    scope = {"type": "websocket", "headers": [(b"x-request-id", b"referee")], "client": ("192.0.2.1", 50000)}
+    params = {"authorization": f"Bearer {who.token}"}
+    given = Context(settings, adapters, HTTPConnection(scope), None, live, connection_params=params)
+    stream: Any = await executor.subscribe(document, variables, given)
+    found: list[Outcome] = []
+    async with aclosing(stream):
+        async for result in stream:
+            found.append(Outcome.of(result))
+            if len(found) == most or found[-1].data is None:
+                break
+    return found
+
+
+@pytest.mark.parametrize("field", FIELDS)
+async def test_events_are_shown_alike(settings: Settings, adapters: Adapters, field: str) -> None:
+    world = await make_world("gibbon", "GIB")
+    data = await world.admin.client.ok(
+        "query ($id: ID!) { changes(organizationId: $id, first: 1) { pageInfo { endCursor } } }",
+        id=world.id("organization"),
+    )
+    await world.admin.client.ok(
+        "mutation ($id: ID!) { membershipUpdate(id: $id, role: MEMBER) { errors { message } } }",
+        id=world.id("membership"),
+    )
+    # The first use of the key is told to the minute, so it comes before both runs.
+    await GraphQL(world.secret).ok("{ __typename }")
+    kind, most = FIELDS[field]
+    assert SCHEMA.subscription_type is not None
+    picked = selection(SCHEMA, SCHEMA.subscription_type.fields[field].type, 2)
+    document = f"subscription ($id: ID!, $after: String) {{ {field}({kind}: $id, after: $after) {picked} }}"
+    variables = {
+        "id": world.id(kind.removesuffix("Id")),
+        "after": data["changes"]["pageInfo"]["endCursor"],
+    }
+
+    live = Live.of(adapters)
+    async with live.running():
+        with clock.frozen(clock.now()):
+            runs = [
+                await replayed(executor, who, document, variables, (settings, adapters, live), most)
+                for executor in (schema, reference(), unpropagated())
+                for who in (world.admin.client, GraphQL(world.secret))
+            ]
+
+    mine, theirs, possible = (runs[n] + runs[n + 1] for n in (0, 2, 4))
+    assert len(mine) == len(theirs) == 2 * most
+    for answers in zip(mine, theirs, possible, strict=True):
+        assert disagreement(answers[0], answers[1], answers[2].errors) is None, answers
