@@ -206,6 +206,7 @@ async def longest(endless: Iterator[Operation]) -> float:
 # graphql-core makes the coroutines of all sibling fields first; cut off before it awaits them, it drops them.
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 @pytest.mark.parametrize(("documents", "seed"), [(MIXED, 1), (MUTATIONS, 2), (QUERIES, 3)])
+@pytest.mark.asked_once
 async def test_operations_cut_off_at_any_moment_lose_no_connection_and_no_tenant(
     sides: list[Side], documents: tuple[str, ...], seed: int
 ) -> None:
@@ -238,6 +239,7 @@ def refusals_of(answer: Answer) -> list[Any]:
     return [*answer.errors, *(error for part in parts for error in part["errors"])]
 
 
+@pytest.mark.asked_once
 async def test_operations_of_two_tenants_at_once_never_show_a_foreign_row(sides: list[Side]) -> None:
     wanted = list(itertools.islice(operations(sides, MIXED), OPERATIONS))
     random.Random(4).shuffle(wanted)  # noqa: S311

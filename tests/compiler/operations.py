@@ -1,11 +1,10 @@
-"""A strategy of valid operations against the whole schema, with everything that the language has for a query.
+"""Random valid operations against the whole schema, with everything that the language has for a query.
 
 A response name stands for one field with one text of arguments throughout a document, so that selections that meet
 under it can always be merged: they meet often, and in several fragments.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +22,6 @@ from graphql import (
     is_non_null_type,
     is_required_argument,
 )
-from hypothesis import strategies as st
 
 from tests.compiler.values import Draw, Material, one_of, percent, value_of, written
 from tests.isolation.calls import SCHEMA
@@ -91,11 +89,11 @@ class Maker:
 
     def selections(self, type_: GraphQLNamedType, depth: int) -> str:
         """What is asked of an object of the type."""
-        pieces = [self._selection(type_, depth) for _ in range(self.draw(st.integers(1, 4 if depth > 1 else 3)))]
+        pieces = [self._selection(type_, depth) for _ in range(self.draw.randint(1, 4 if depth > 1 else 3))]
         return "{ " + " ".join(pieces) + " }"
 
     def _selection(self, type_: GraphQLNamedType, depth: int) -> str:
-        chance = self.draw(st.integers(0, 99))
+        chance = self.draw.randint(0, 99)
         is_root = type_ in (SCHEMA.mutation_type, SCHEMA.subscription_type)
         if chance >= 92 and not is_root:
             return f"{self._alias('__typename', '', '')}__typename{self._directives()}"
@@ -159,7 +157,7 @@ class Maker:
     def _alias(self, name: str, arguments: str, type_: str) -> str:
         """What stands before the field's name."""
         meaning = (name, arguments, type_)
-        wanted = self.draw(st.integers(0, 9))
+        wanted = self.draw.randint(0, 9)
         key = name if wanted < 6 else f"{name.strip('_')}{wanted}"
         number = 0
         while self.names.setdefault(key, meaning) != meaning:
@@ -168,7 +166,7 @@ class Maker:
         return "" if key == name else f"{key}: "
 
     def _directives(self) -> str:
-        chance = self.draw(st.integers(0, 99))
+        chance = self.draw.randint(0, 99)
         if chance < 82:
             return ""
         text = ""
@@ -179,7 +177,7 @@ class Maker:
         return text
 
     def _flag(self, value: bool) -> str:
-        chance = self.draw(st.integers(0, 99))
+        chance = self.draw.randint(0, 99)
         if chance < 50:
             return "true" if value else "false"
         if chance < 85:
@@ -202,7 +200,7 @@ class Maker:
     def _argument(self, argument: GraphQLArgument, key: str, name: str) -> str:
         value = value_of(self.draw, argument.type, key, name, self.material)
         declared = str(argument.type)
-        chance = self.draw(st.integers(0, 99))
+        chance = self.draw.randint(0, 99)
         if chance >= 97 and is_non_null_type(argument.type) and not is_required_argument(argument):
             return self._variable(str(argument.type.of_type), None)
         if chance >= 92 and not is_non_null_type(argument.type):
@@ -250,12 +248,8 @@ def is_plumbing(type_: GraphQLNamedType) -> bool:
     return isinstance(type_, GraphQLObjectType) and ("pageInfo" in type_.fields or type_.name.endswith("Edge"))
 
 
-def operations(material: Material, kind: str = "query") -> st.SearchStrategy[Operation]:
-    """Operations of a kind; a query may have another one beside it, and be named."""
-    return st.composite(_made)(material, kind)
-
-
-def _made(draw: Callable[..., Any], material: Material, kind: str) -> Operation:
+def operation(draw: Draw, material: Material, kind: str = "query") -> Operation:
+    """An operation of the kind; there may be another one beside it, and a name."""
     root = {"query": SCHEMA.query_type, "mutation": SCHEMA.mutation_type}[kind]
     assert root is not None
     maker = Maker(draw, material)

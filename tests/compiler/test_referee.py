@@ -7,7 +7,7 @@ import itertools
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from random import Random
 from unittest.mock import patch
 from uuid import UUID
 
@@ -20,25 +20,32 @@ from domain.adapters.wiring import Adapters
 from domain.base import clock
 from domain.base.settings import Settings
 from graph.schema import Schema, schema
-from tests.compiler.operations import Operation, operations
+from tests.compiler.operations import operation as made
 from tests.compiler.referee import Outcome, Request, compare, judge
 from tests.compiler.worlds import Scene, make_scenes
 from tests.factories import execute
 from tests.isolation.ledger import Ledger, open_ledger
 
+# Graphql-core leaves coroutines unawaited where null is passed upwards past them.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:coroutine:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
 CALLERS = ["admin", "admin", "admin", "guest", "guest", "key", "stranger", "nobody"]
 NUMBERS = {"test_queries": (300, 5_000), "test_mutations": (60, 500)}
 """How many examples in the suite, and how many each night."""
+# One seed an example, of which everything else is made: drawn one by one, hypothesis took the choices for flaky.
+SEEDS = st.integers(0, 2**64 - 1)
 # Behind every id that time gives.
 FIRST_ID = 0x0FFFFFFFFFFF_7000_8000_000000000000
 
 
-@dataclass(frozen=True, repr=False)
 class Stage:
-    """The worlds that are asked about, and what brings their rows back."""
+    """The worlds that are asked about, and what brings their rows back. Shown without them when a test fails."""
 
-    scenes: list[Scene]
-    ledger: Ledger
+    def __init__(self, scenes: list[Scene], ledger: Ledger) -> None:
+        self.scenes = scenes
+        self.ledger = ledger
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +57,12 @@ async def stage(settings: Settings, adapters: Adapters) -> AsyncIterator[Stage]:
         yield Stage(scenes, await stack.enter_async_context(ledger))
 
 
-def asked(stage: Stage, data: st.DataObject, kind: str) -> Request:
+def asked(stage: Stage, seed: int, kind: str) -> Request:
     """An operation and who asks it."""
-    scene = stage.scenes[data.draw(st.integers(0, 1))]
-    caller = data.draw(st.sampled_from(CALLERS))
-    operation: Operation = data.draw(operations(scene.material, kind))
+    chance = Random(seed)  # noqa: S311
+    scene = chance.choice(stage.scenes)
+    caller = chance.choice(CALLERS)
+    operation = made(chance, scene.material, kind)
     return Request(scene.callers[caller], operation.document, operation.variables, operation.name)
 
 
@@ -73,14 +81,14 @@ def number_of_examples(request: pytest.FixtureRequest) -> None:
     apply(request.function)
 
 
-@given(data=st.data())
-async def test_queries(stage: Stage, data: st.DataObject) -> None:
-    await compare(asked(stage, data, "query"))
+@given(seed=SEEDS)
+async def test_queries(stage: Stage, seed: int) -> None:
+    await compare(asked(stage, seed, "query"))
 
 
-@given(data=st.data())
-async def test_mutations(stage: Stage, data: st.DataObject) -> None:
-    request, now = asked(stage, data, "mutation"), clock.now()
+@given(seed=SEEDS)
+async def test_mutations(stage: Stage, seed: int) -> None:
+    request, now = asked(stage, seed, "mutation"), clock.now()
 
     async def afresh(executor: Schema) -> Outcome:
         ids, numbers = (UUID(int=FIRST_ID + n) for n in itertools.count()), itertools.count()

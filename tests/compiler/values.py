@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from graphql import (
@@ -14,11 +15,10 @@ from graphql import (
     get_named_type,
     is_required_input_field,
 )
-from hypothesis import strategies as st
 
 from tests.isolation.calls import COMPARISONS, THINGS, VALUES
 
-Draw = Callable[[st.SearchStrategy[Any]], Any]
+Draw = Random
 
 MALFORMED = ["", "task_", "nonsense", "task_0123", "Task_00000000000000000000000000000000"]
 SIZES = [1, 2, 3, 20, 100, 0, 101, -1]
@@ -47,12 +47,12 @@ class Material:
 
 def percent(draw: Draw, chance: int) -> bool:
     """Whether something of that chance is so. The simplest is that it is not."""
-    return bool(draw(st.integers(0, 99)) >= 100 - chance)
+    return bool(draw.randint(0, 99) >= 100 - chance)
 
 
 def one_of(draw: Draw, choices: Any) -> Any:
     """One of them; the first is the simplest."""
-    return draw(st.sampled_from(list(choices)))
+    return draw.choice(list(choices))
 
 
 def value_of(draw: Draw, type_: GraphQLInputType, key: str, name: str, material: Material, depth: int = 0) -> Any:
@@ -64,7 +64,7 @@ def value_of(draw: Draw, type_: GraphQLInputType, key: str, name: str, material:
 
 def _given(draw: Draw, type_: Any, key: str, name: str, material: Material, depth: int) -> Any:
     if isinstance(type_, GraphQLList):
-        items = draw(st.integers(0 if percent(draw, 20) else 1, 3))
+        items = draw.randint(0 if percent(draw, 20) else 1, 3)
         return [value_of(draw, type_.of_type, key, name, material, depth) for _ in range(items)]
     if isinstance(type_, GraphQLInputObjectType):
         return _fields(draw, type_, key, material, depth)
@@ -95,7 +95,7 @@ def _fields(draw: Draw, type_: GraphQLInputObjectType, key: str, material: Mater
         for name, each in type_.fields.items()
         if name not in required and (depth < NESTING or get_named_type(each.type) is not type_)
     ]
-    given = draw(st.lists(st.sampled_from(others), max_size=2, unique=True)) if others else []
+    given = dict.fromkeys(one_of(draw, others) for _ in range(draw.randint(0, 2))) if others else {}
     return {
         name: value_of(
             draw,
@@ -110,7 +110,7 @@ def _fields(draw: Draw, type_: GraphQLInputObjectType, key: str, material: Mater
 
 
 def _id(draw: Draw, key: str, material: Material) -> str:
-    chance = draw(st.integers(0, 99))
+    chance = draw.randint(0, 99)
     if chance < 80 and key in THINGS and key not in ("node.id", "nodes.ids"):
         return material.ids[THINGS[key]]
     if chance < 91:

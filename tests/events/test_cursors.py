@@ -166,6 +166,7 @@ async def test_an_operation_that_asks_for_no_position_reads_none(acme: Tenant) -
     assert not any("event_counter" in each for each in sent)
 
 
+@pytest.mark.asked_once
 async def test_what_happens_while_an_answer_is_made_comes_after_its_position(
     acme: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,7 @@ async def test_a_denial_is_told_once_for_each_permission_and_outlives_the_rollba
     assert await events(acme.org_id) == []
 
 
+@pytest.mark.asked_once
 async def test_a_denial_of_a_read_is_told(acme: Tenant) -> None:
     await acme.guest.client.run("query ($id: ID!) { organization(id: $id) { apiKeys { id } } }", id=acme.id)
 
