@@ -9,7 +9,7 @@ import orjson
 import strawberry
 
 from domain.base.actor import Actor as Caller
-from domain.base.database import act_for, transaction
+from domain.base.database import act_for, after_commit
 from domain.base.paging import PageRequest, request
 from domain.base.permissions import Permission, Role
 from domain.base.settings import is_loopback
@@ -269,11 +269,8 @@ class IdentityMutations:
         session_id, actor = parse_id(id, "session"), info.context.actor
         await sessions.revoke(actor, session_id)
         if session_id == actor.session_id:
-            if (open_ := transaction()) is None:
-                _ended(info)
-            else:
-                # Under a key the session has not ended before the commit, and may live on.
-                open_.after_commit(partial(_ended, info))
+            # Under a key the session has not ended before the commit, and may live on.
+            after_commit(partial(_ended, info))
         return DeletePayload(deleted_id=id)
 
     @mutation

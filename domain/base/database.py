@@ -339,10 +339,6 @@ class Transaction(TransactionWrapper):
         """Keep `item`; `write` gets all that were kept for it just before the commit."""
         self.at_end.setdefault(write, []).append(item)
 
-    def after_commit(self, act: Callable[[], None]) -> None:
-        """Let `act` run once the commit is done. A process that dies between the two never comes to it."""
-        self.committed.append(act)
-
 
 def transaction() -> Transaction | None:
     """The transaction that is open in this task. One that has ended does not count, where a task began inside it."""
@@ -355,6 +351,17 @@ def require_transaction() -> Transaction:
     if (open_ := transaction()) is None:
         raise RuntimeError("this needs an open transaction: enter tx() first")
     return open_
+
+
+def after_commit(act: Callable[[], None]) -> None:
+    """Let `act` run once the open transaction is committed, at once when none is open.
+
+    A process that dies between the commit and `act` never comes to it.
+    """
+    if (open_ := transaction()) is None:
+        act()
+    else:
+        open_.committed.append(act)
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ import orjson
 
 from domain.base.actor import Actor, ActorRef
 from domain.base.clock import new_id, now
-from domain.base.database import fetch, require_transaction
+from domain.base.database import after_commit, fetch, require_transaction
 from domain.base.sql import Row, sql
 
 
@@ -95,7 +95,7 @@ async def _write(facts: list[Fact]) -> None:
     for org_id in sorted(by_org):
         await _append(org_id, by_org[org_id])
     org_ids = frozenset(by_org)
-    require_transaction().after_commit(lambda: _tell(org_ids))
+    after_commit(lambda: _tell(org_ids))
 
 
 _listeners: set[Callable[[Collection[UUID]], None]] = set()
