@@ -56,11 +56,11 @@ def columns(info: Info, type_name: str | None = None) -> Columns:
     """
     raw = info._raw_info
     nodes = tuple(raw.field_nodes)
-    found: Columns = info.context.operation.once(
-        ("columns", *map(id, nodes), raw.return_type, type_name),
-        lambda: columns_below(raw.schema, raw.fragments, nodes, raw.return_type, type_name),
+    found: Found = info.context.operation.once(
+        ("columns", *map(id, nodes), raw.return_type),
+        lambda: _found_below(raw.schema, raw.fragments, nodes, raw.return_type),
     )
-    return found
+    return _of_type(found, raw.return_type, type_name)
 
 
 def columns_below(
@@ -68,18 +68,27 @@ def columns_below(
     fragments: dict[str, FragmentDefinitionNode],
     nodes: Sequence[FieldNode],
     type_: GraphQLOutputType,
-    type_name: str | None = None,
 ) -> Columns:
-    """The columns that rows below a field of the type are read with, `id` always among them.
+    """The columns that rows below a field of the type are read with, `id` always among them."""
+    return _of_type(_found_below(schema, fragments, nodes, type_), type_)
 
-    @skip and @include are not looked at: a column too many costs less than a plan for each combination.
-    """
+
+def _found_below(
+    schema: GraphQLSchema,
+    fragments: dict[str, FragmentDefinitionNode],
+    nodes: Sequence[FieldNode],
+    type_: GraphQLOutputType,
+) -> "Found":
+    # @skip and @include are not looked at: a column too many costs less than a plan for each combination.
     walk = _Walk(schema, fragments)
     for node in nodes:
         if node.selection_set is not None:
             walk.collect(get_named_type(type_), node.selection_set)
-    name = type_name or _row_type(get_named_type(type_))
-    return tuple(sorted(walk.found.get(name, set()) | {"id"}))
+    return walk.found
+
+
+def _of_type(found: "Found", type_: GraphQLOutputType, name: str | None = None) -> Columns:
+    return tuple(sorted(found.get(name or _row_type(get_named_type(type_)), set()) | {"id"}))
 
 
 def _row_type(type_: GraphQLNamedType) -> str:

@@ -23,7 +23,6 @@ from graphql import (
     VariableNode,
     get_named_type,
     is_leaf_type,
-    is_list_type,
     is_non_null_type,
 )
 from graphql.execution import Executor
@@ -57,14 +56,14 @@ class FieldPlan:
     declared: Declared
     attribute: str
     is_required: bool
-    is_list: bool
     leaf: Leaf | None
     arguments: bool
     """Whether the schema gives it any."""
     is_told: bool
     """Whether its source holds it, as a leaf."""
     selections: dict[str, "Selection"] = field(default_factory=dict)
-    columns: dict[str, Columns] = field(default_factory=dict)
+    columns: Columns | None = None
+    """Of the rows below it; None until they are asked for."""
     classes: dict[Any, GraphQLObjectType] = field(default_factory=dict)
     """What objects of a class are. Every type of the schema knows its own by their class."""
 
@@ -80,7 +79,9 @@ class Selection:
 class Plan:
     """The plan of an operation. Selections are planned when an object of their type comes up first."""
 
-    def __init__(self, executor: Executor[Any]) -> None:
+    def __init__(self, executor: Executor[Any], key: Hashable | None = None) -> None:
+        self.key = key
+        """What it is kept under; None for one that is not kept."""
         # Kept, so that no other document can get its address while the plan lives.
         self.operation = executor.operation
         self.size = 0
@@ -109,15 +110,11 @@ class Plan:
             found = above.selections[type_.name] = self._selection(executor, type_, grouped.grouped_field_set)
         return found
 
-    def columns(self, executor: Executor[Any], of: FieldPlan, type_name: str | None = None) -> Columns:
-        """The columns that rows below the field are read with; `type_name` where it gives one of several types."""
-        key = type_name or ""
-        found = of.columns.get(key)
-        if found is None:
-            found = of.columns[key] = columns_below(
-                executor.schema, executor.fragment_definitions, tuple(of.nodes), of.type, type_name
-            )
-        return found
+    def columns(self, executor: Executor[Any], of: FieldPlan) -> Columns:
+        """The columns that rows below the field are read with."""
+        if of.columns is None:
+            of.columns = columns_below(executor.schema, executor.fragment_definitions, tuple(of.nodes), of.type)
+        return of.columns
 
     def _selection(self, executor: Executor[Any], type_: GraphQLObjectType, grouped: GroupedFieldSet) -> Selection:
         self.size += len(grouped)
@@ -153,7 +150,6 @@ def _planned(
         declared,
         "id" if kind == "identifier" else node.name.value if strawberry_field is None else strawberry_field.python_name,
         is_non_null_type(definition.type),
-        is_list_type(inner),
         _leaf(parent, kind, definition.type),
         bool(definition.args),
         kind in ("column", "attribute", "identifier") and is_leaf_type(inner),
@@ -189,19 +185,19 @@ class Plans:
         if (found := self._plans.get(key)) is not None and found[0].operation is executor.operation:
             self._plans.move_to_end(key)
             return found[0]
-        plan = Plan(executor)
-        self._put(key, plan)
+        plan = Plan(executor, key)
+        self._put(plan)
         return plan
 
-    def settle(self, executor: Executor[Any], plan: Plan) -> None:
+    def settle(self, plan: Plan) -> None:
         """Count what the plan has grown by while it ran."""
-        key = self._key(executor)
-        if key is not None and (found := self._plans.get(key)) is not None and found != (plan, plan.size):
-            self._put(key, plan)
+        found = self._plans.get(plan.key)
+        if found is not None and found != (plan, plan.size):
+            self._put(plan)
 
-    def _put(self, key: Hashable, plan: Plan) -> None:
-        self._fields += plan.size - self._plans.pop(key, (plan, 0))[1]
-        self._plans[key] = (plan, plan.size)
+    def _put(self, plan: Plan) -> None:
+        self._fields += plan.size - self._plans.pop(plan.key, (plan, 0))[1]
+        self._plans[plan.key] = (plan, plan.size)
         while len(self._plans) > self._most or self._fields > self._most_fields:
             self._fields -= self._plans.popitem(last=False)[1][1]
 

@@ -65,7 +65,7 @@ class Compiled(StrawberryGraphQLCoreExecutionContext):
             # Answered outside of this block: the error would keep all frames of the recursion alive.
             pass
         finally:
-            _plans.settle(self, plan)
+            _plans.settle(plan)
         return self.without_data(GraphQLError(TOO_DEEP, self.operation))
 
 

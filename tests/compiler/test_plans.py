@@ -54,7 +54,7 @@ def test_the_fields_of_all_plans_are_bounded() -> None:
     small, growing = (plans.of(run(a=True)) for run in runs)
 
     growing.size = 10
-    plans.settle(runs[1](a=True), growing)
+    plans.settle(growing)
 
     assert plans.of(runs[1](a=True)) is growing
     assert plans.of(runs[0](a=True)) is not small
@@ -65,7 +65,7 @@ def test_a_plan_that_is_too_large_is_not_kept() -> None:
     plan = plans.of(run(a=True))
 
     plan.size = 11
-    plans.settle(run(a=True), plan)
+    plans.settle(plan)
 
     assert plans.of(run(a=True)) is not plan
 
