@@ -14,6 +14,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
 )
 
 from domain.base import telemetry
+from domain.base.actor import Actor
 from domain.base.errors import RateLimited, RequestError
 from graph.base.context import Context
 
@@ -33,7 +34,7 @@ class Socket(BaseGraphQLTransportWSHandler[Context, None]):
             await super().handle()
 
     async def handle_message(self, message: Message) -> None:
-        sent: dict[str, Any] = {**message}
+        sent: Any = message
         if not is_name(sent.get("type")) or not is_name(sent.get("id")):
             await self.handle_invalid_message("Invalid message")
             return
@@ -46,14 +47,12 @@ class Socket(BaseGraphQLTransportWSHandler[Context, None]):
             # Nobody can tell now whose socket it is.
             await self.websocket.close(code=TRY_AGAIN_LATER, reason="Try again later")
             return
-        if self.connection_acknowledged and self._guard is None and self.context.caller is not None:
-            self._guard = asyncio.create_task(self._close_when_ended())
-
-    async def _close_when_ended(self) -> None:
-        """Close the socket once the session or key that opened it does not hold any more."""
         caller = self.context.caller
-        if caller is None:
-            return
+        if self.connection_acknowledged and self._guard is None and caller is not None:
+            self._guard = asyncio.create_task(self._close_when_ended(caller))
+
+    async def _close_when_ended(self, caller: Actor) -> None:
+        """Close the socket once the session or key of the caller, who opened it, does not hold any more."""
         with self.context.live.presence.watching(caller) as watched:
             await watched.ended.wait()
         for operation_id in list(self.operations):
