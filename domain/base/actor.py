@@ -83,6 +83,11 @@ class Actor:
         if permission not in self.permissions(org_id):
             raise Forbidden(permission)
 
+    @property
+    def person_id(self) -> UUID | None:
+        """The user's id when a session brought them here, None for a key and for the system."""
+        return self.user_id if self.session_id is not None else None
+
     def require_person(self) -> UUID:
         """The user's id. Raises Unauthenticated for a key and for the system: account matters need a session."""
         if self.session_id is None or self.user_id is None:

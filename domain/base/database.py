@@ -11,7 +11,7 @@ Unavailable or Timeout in one place, `_connection`; a statement that is wrong in
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from enum import Enum
@@ -408,9 +408,11 @@ async def savepoint() -> AsyncIterator[None]:
         raise
 
 
-async def fetch(statement: Sql, row: type[R]) -> list[R]:
-    """The statement's rows as `row`, inside the open transaction if there is one. Raises Unavailable; Timeout."""
-    text, values = statement.render()
+async def run(text: str, values: Sequence[Any], row: type[R]) -> list[R]:
+    """The rows of a statement with its values, inside the open transaction if there is one.
+
+    Raises Unavailable; Timeout.
+    """
     if (open_ := transaction()) is not None:
         return cast("list[R]", await open_.connection.fetch(text, *values, record_class=row))
     async with _connection(app_pool()) as connection:
@@ -420,6 +422,11 @@ async def fetch(statement: Sql, row: type[R]) -> list[R]:
             # COMMAND_TIMEOUT_S has passed: nobody is at the other end.
             connection.terminate()
             raise
+
+
+async def fetch(statement: Sql, row: type[R]) -> list[R]:
+    """The statement's rows as `row`, as `run` gives them."""
+    return await run(*statement.render(), row)
 
 
 async def fetch_value(statement: Sql) -> Any:

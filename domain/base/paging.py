@@ -7,7 +7,7 @@ that one from another list is refused instead of misread.
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from enum import Enum
@@ -103,6 +103,12 @@ class PageRequest:
     """Names order and filter; part of every cursor, and of what makes two requests equal."""
     write: Callable[[tuple[Any, ...]], str] | None = field(default=None, compare=False)
     """Makes the cursor of a place, for lists that have cursors of their own."""
+
+    @property
+    def shape(self) -> tuple[Hashable, ...]:
+        """What the text of a statement for it depends on, and the values of its filter; all but those of its place."""
+        nulls = self.place and tuple(value is None for value in self.place)
+        return (self.scope, self.size, self.backward, nulls)
 
     def condition(self) -> Sql:
         """The filter and the place in one predicate."""

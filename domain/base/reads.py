@@ -1,37 +1,112 @@
-"""Batched reads, declared as data: a table, the key that finds its rows, and the predicate that hides a stranger's.
+"""Batched reads as data: a table, a key, a predicate. What is common to all rows that an operation asks for.
 
-Each is called with the caller, the keys of all parents at once and the columns that were asked for; it runs one
-statement, whatever the number of parents.
+A feature declares its reads with these; loaders run them today and the query compiler can put them together. Each read
+takes the actor, the keys of one moment and the columns that were asked for; it runs one statement, whatever the number
+of parents. Its text is put together once for each set of columns, and only bound anew.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from domain.base.actor import Actor
-from domain.base.database import fetch, require_transaction
+from domain.base.database import fetch, require_transaction, run
 from domain.base.errors import NotFound
 from domain.base.paging import Order, Page, PageRequest, cut, select_sorted
 from domain.base.permissions import Permission
-from domain.base.sql import TRUE, Row, Sql, all_of, sql
+from domain.base.sql import TRUE, Bound, Late, Row, Sql, all_of, sql
 
 R = TypeVar("R", bound=Row)
 Columns = tuple[str, ...]
-Visible = Callable[[Actor], Sql]
+Of = Callable[[Actor], Any]
+
+# Texts that one read keeps. Which columns are asked for, and in what order, is for clients to say.
+MOST_STATEMENTS = 500
+
+
+class ForActor:
+    """A piece of SQL with values that depend on who asks. Called with an actor, it is the piece with their values."""
+
+    def __init__(self, piece: Sql) -> None:
+        self.piece = piece
+        """With these values left open."""
+
+    def __call__(self, actor: Actor) -> Sql:
+        return _closed(self.piece, actor)
+
+
+def for_actor(text: str, *values: Of) -> ForActor:
+    """A piece in which each `{}` stands for what one of the functions gives for the actor."""
+    return ForActor(sql(text, *(_of_actor(value) for value in values)))
+
+
+def orgs_with(permission: Permission) -> Of:
+    """The organizations in which the actor holds the permission."""
+    return lambda actor: actor.orgs_with(permission)
+
+
+def _of_actor(of: Of) -> Late:
+    return Late(lambda actor, _keys, _place: of(actor))
+
+
+def _closed(piece: Sql, actor: Actor) -> Sql:
+    def closed(part: str | Bound) -> str | Bound:
+        if isinstance(part, Bound) and isinstance(part.value, Late):
+            return Bound(part.value.of(actor, None, None))
+        return part
+
+    return Sql(tuple(closed(part) for part in piece.parts))
+
+
+# The keys that a read is asked for, and where its page begins.
+_KEYS = Late(lambda _actor, keys, _place: keys)
+
+
+def _place(number: int) -> Late:
+    return Late(lambda _actor, _keys, place: place[number])
+
+
+class Statement(Generic[R]):
+    """A statement that is put together once and run many times, for different actors and keys."""
+
+    def __init__(self, piece: Sql, row: type[R]) -> None:
+        self.text, self._values = piece.render()
+        self._row = row
+
+    def bound(self, actor: Actor, keys: Any = None, place: Any = None) -> list[Any]:
+        """The values for this run."""
+        return [value.of(actor, keys, place) if value.__class__ is Late else value for value in self._values]
+
+    async def run(self, actor: Actor, keys: Any = None, place: Any = None) -> list[R]:
+        """The rows. Raises Unavailable; Timeout."""
+        return await run(self.text, self.bound(actor, keys, place), self._row)
+
+
+class Statements(dict[Hashable, Statement[R]]):
+    """The statements of one read, by what their texts depend on. Bounded."""
+
+    def get_or_make(self, key: Hashable, make: Callable[[], Statement[R]]) -> Statement[R]:
+        """The statement that is kept under the key."""
+        found = self.get(key)
+        if found is None:
+            if len(self) >= MOST_STATEMENTS:
+                self.clear()
+            found = self[key] = make()
+        return found
 
 
 @dataclass(frozen=True, eq=False)
 class Table(Generic[R]):
     """A table and the light row that its columns are read into.
 
-    `computed` gives the expression of a column that is not stored as it is read; one that depends on the caller is a
-    function of the actor.
+    `computed` gives the expression of a column that is not stored as it is read.
     """
 
     name: str
     row: type[R]
-    computed: dict[str, str | Callable[[Actor], Sql]] = field(default_factory=dict)
+    computed: dict[str, str | ForActor] = field(default_factory=dict)
     org: str = "org_id"
     """The column that names the organization a row belongs to."""
     called: str = ""
@@ -49,14 +124,16 @@ class Table(Generic[R]):
 
     def select(self, actor: Actor, columns: Iterable[str]) -> Sql:
         """The select list for the columns; each keeps its name."""
-        return Sql(
-            tuple(part for n, name in enumerate(columns) for part in self._column(actor, name, ", " if n else ""))
-        )
+        return _closed(self.listed(columns), actor)
 
-    def _column(self, actor: Actor, name: str, separator: str) -> tuple[Any, ...]:
+    def listed(self, columns: Iterable[str]) -> Sql:
+        """The select list, with the values that depend on who asks left open."""
+        return Sql(tuple(part for n, name in enumerate(columns) for part in self._column(name, ", " if n else "")))
+
+    def _column(self, name: str, separator: str) -> tuple[Any, ...]:
         expression = self.computed.get(name, f"{self.name}.{name}")
-        if callable(expression):
-            return (separator, *expression(actor).parts, f" AS {name}")
+        if isinstance(expression, ForActor):
+            return (separator, *expression.piece.parts, f" AS {name}")
         return (f"{separator}{expression} AS {name}",)
 
 
@@ -65,19 +142,26 @@ class One(Generic[R]):
     """The row of each key: a to-one."""
 
     table: Table[R]
-    visible: Visible
+    visible: ForActor
     key: str = "id"
+    _statements: Statements[R] = field(default_factory=Statements, init=False, repr=False)
 
     async def __call__(self, actor: Actor, keys: Sequence[Any], columns: Columns) -> dict[Any, R]:
         """Key -> row; a key without a visible row is left out."""
-        statement = sql(
-            f"SELECT {self.table.name}.{self.key} AS parent_key, {{}} FROM {self.table.name} "
-            f"WHERE {self.table.name}.{self.key} = ANY({{}}::uuid[]) AND {{}}",
-            self.table.select(actor, columns),
-            list(keys),
-            self.visible(actor),
+        statement = self._statements.get_or_make(columns, lambda: self._statement(columns))
+        return {row["parent_key"]: row for row in await statement.run(actor, keys)}
+
+    def _statement(self, columns: Columns) -> Statement[R]:
+        return Statement(
+            sql(
+                f"SELECT {self.table.name}.{self.key} AS parent_key, {{}} FROM {self.table.name} "
+                f"WHERE {self.table.name}.{self.key} = ANY({{}}::uuid[]) AND {{}}",
+                self.table.listed(columns),
+                _KEYS,
+                self.visible.piece,
+            ),
+            self.table.row,
         )
-        return {row["parent_key"]: row for row in await fetch(statement, self.table.row)}
 
     async def get(self, actor: Actor, key: Any) -> R:
         """The row with every column. Raises NotFound."""
@@ -127,25 +211,32 @@ class Many(Generic[R]):
     """All rows of each key: a short list, whose cap the service keeps. `source` joins what the key stands in."""
 
     table: Table[R]
-    visible: Visible
+    visible: ForActor
     key: str
     order: Order
     source: str = ""
+    _statements: Statements[R] = field(default_factory=Statements, init=False, repr=False)
 
     async def __call__(self, actor: Actor, keys: Sequence[Any], columns: Columns) -> dict[Any, list[R]]:
         """Key -> rows in order; a key without any is left out."""
-        statement = sql(
-            f"SELECT {self.key} AS parent_key, {{}} FROM {self.table.name} {self.source} {self.order.join} "
-            f"WHERE {self.key} = ANY({{}}::uuid[]) AND {{}} {{}}",
-            self.table.select(actor, columns),
-            list(keys),
-            self.visible(actor),
-            self.order.by(),
-        )
+        statement = self._statements.get_or_make(columns, lambda: self._statement(columns))
         found: dict[Any, list[R]] = {}
-        for row in await fetch(statement, self.table.row):
+        for row in await statement.run(actor, keys):
             found.setdefault(row["parent_key"], []).append(row)
         return found
+
+    def _statement(self, columns: Columns) -> Statement[R]:
+        return Statement(
+            sql(
+                f"SELECT {self.key} AS parent_key, {{}} FROM {self.table.name} {self.source} {self.order.join} "
+                f"WHERE {self.key} = ANY({{}}::uuid[]) AND {{}} {{}}",
+                self.table.listed(columns),
+                _KEYS,
+                self.visible.piece,
+                self.order.by(),
+            ),
+            self.table.row,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,27 +244,40 @@ class Pages(Generic[R]):
     """One page of each key's rows, and their total. `source` joins what the key stands in."""
 
     table: Table[R]
-    visible: Visible
+    visible: ForActor
     key: str
     source: str = ""
+
+    _statements: Statements[R] = field(default_factory=Statements, init=False, repr=False)
 
     async def __call__(
         self, actor: Actor, keys: Sequence[UUID], columns: Columns, asked: PageRequest
     ) -> dict[UUID, Page[R]]:
         """Key -> page, for every key."""
-        condition = all_of([sql(f"{self.key} = parent.key"), self.visible(actor)])
-        listed = self.table.select(actor, columns)
-        # A nested loop over the keys keeps each page's rows in their order.
-        statement = sql(
-            "SELECT parent.key AS parent_key, page.* FROM unnest({}::uuid[]) AS parent(key) "
-            "CROSS JOIN LATERAL ({}) page",
-            list(keys),
-            select_sorted(listed, f"{self.table.name} {self.source}", asked, condition),
-        )
+        statement = self._statements.get_or_make((columns, *asked.shape), lambda: self._statement(columns, asked))
         found: dict[UUID, list[R]] = {key: [] for key in keys}
-        for row in await fetch(statement, self.table.row):
+        for row in await statement.run(actor, keys, asked.place):
             found[row["parent_key"]].append(row)
         return {key: cut(rows, asked) for key, rows in found.items()}
+
+    def _statement(self, columns: Columns, asked: PageRequest) -> Statement[R]:
+        condition = all_of([sql(f"{self.key} = parent.key"), self.visible.piece])
+        place = asked.place and tuple(None if value is None else _place(n) for n, value in enumerate(asked.place))
+        return Statement(
+            # A nested loop over the keys keeps each page's rows in their order.
+            sql(
+                "SELECT parent.key AS parent_key, page.* FROM unnest({}::uuid[]) AS parent(key) "
+                "CROSS JOIN LATERAL ({}) page",
+                _KEYS,
+                select_sorted(
+                    self.table.listed(columns),
+                    f"{self.table.name} {self.source}",
+                    replace(asked, place=place),
+                    condition,
+                ),
+            ),
+            self.table.row,
+        )
 
     async def totals(self, actor: Actor, keys: Sequence[UUID], asked: PageRequest) -> dict[UUID, int]:
         """Key -> number of rows under the request's filter; a key without any is left out."""
@@ -192,16 +296,22 @@ class Counts:
     """The number of rows of each key."""
 
     table: Table[Any]
-    visible: Visible
+    visible: ForActor
     key: str
     where: str = "TRUE"
 
     async def __call__(self, actor: Actor, keys: Sequence[UUID]) -> dict[UUID, int]:
         """Key -> number; a key without any is left out."""
-        statement = sql(
-            f"SELECT {self.key} AS parent_key, count(*) AS total FROM {self.table.name} "
-            f"WHERE {self.key} = ANY({{}}::uuid[]) AND {self.where} AND {{}} GROUP BY 1",
-            list(keys),
-            self.visible(actor),
+        return {row["parent_key"]: row["total"] for row in await self._statement.run(actor, keys)}
+
+    @cached_property
+    def _statement(self) -> Statement[Row]:
+        return Statement(
+            sql(
+                f"SELECT {self.key} AS parent_key, count(*) AS total FROM {self.table.name} "
+                f"WHERE {self.key} = ANY({{}}::uuid[]) AND {self.where} AND {{}} GROUP BY 1",
+                _KEYS,
+                self.visible.piece,
+            ),
+            Row,
         )
-        return {row["parent_key"]: row["total"] for row in await fetch(statement, Row)}

@@ -1,6 +1,6 @@
 """Statements put together from pieces whose values are bound, never written into the text."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,13 @@ class Bound:
     """A value that the server gets beside the text."""
 
     value: Any
+
+
+@dataclass(frozen=True)
+class Late:
+    """Stands for a value of a statement that is put together once and run many times: found when it runs."""
+
+    of: Callable[..., Any]
 
 
 @dataclass(frozen=True)

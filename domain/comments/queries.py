@@ -3,11 +3,10 @@
 from datetime import datetime
 from uuid import UUID
 
-from domain.base.actor import Actor
 from domain.base.paging import Key, KeyKind, Order
 from domain.base.permissions import Permission
-from domain.base.reads import Counts, Many, One, Pages, Table
-from domain.base.sql import Row, Sql, sql
+from domain.base.reads import Counts, Many, One, Pages, Table, for_actor, orgs_with
+from domain.base.sql import Row
 from domain.identity import queries as identity
 
 
@@ -31,10 +30,8 @@ COMMENTS = Table("comment", CommentRow)
 OLDEST_FIRST = Order((Key("comment.created_at", KeyKind.INSTANT), Key("comment.id", KeyKind.UUID)))
 
 
-def visible(actor: Actor) -> Sql:
-    """The comments of tasks that the caller reads."""
-    return sql("comment.org_id = ANY({}::uuid[])", actor.orgs_with(Permission.TASK_READ))
-
+visible = for_actor("comment.org_id = ANY({}::uuid[])", orgs_with(Permission.TASK_READ))
+"""The comments of tasks that the caller reads."""
 
 by_ids = One(COMMENTS, visible)
 of_tasks = Pages(COMMENTS, visible, key="comment.task_id")

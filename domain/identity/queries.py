@@ -8,8 +8,8 @@ from domain.base.actor import Actor
 from domain.base.clock import now
 from domain.base.database import fetch
 from domain.base.permissions import Permission
-from domain.base.reads import Columns, One, Table
-from domain.base.sql import Row, Sql, all_of, sql
+from domain.base.reads import Columns, One, Table, for_actor, orgs_with
+from domain.base.sql import Row, all_of, sql
 
 MOST_SESSIONS = 100
 
@@ -49,35 +49,32 @@ class SessionRow(Row):
     expires_at: datetime
 
 
-def visible(actor: Actor) -> Sql:
-    """The caller, and whoever is or was in an organization whose members the caller reads."""
-    return sql(
-        "(users.id = {}::uuid OR EXISTS (SELECT FROM membership "
-        "WHERE membership.user_id = users.id AND membership.org_id = ANY({}::uuid[])))",
-        actor.user_id,
-        actor.orgs_with(Permission.MEMBERS_READ),
-    )
+def _user_id(actor: Actor) -> UUID | None:
+    return actor.user_id
 
 
-def _email(actor: Actor) -> Sql:
-    return sql(
-        "CASE WHEN users.id = {}::uuid OR EXISTS (SELECT FROM membership WHERE membership.user_id = users.id "
-        "AND membership.ended_at IS NULL AND membership.org_id = ANY({}::uuid[])) THEN users.email END",
-        actor.user_id,
-        actor.orgs_with(Permission.MEMBERS_READ),
-    )
+visible = for_actor(
+    "(users.id = {}::uuid OR EXISTS (SELECT FROM membership "
+    "WHERE membership.user_id = users.id AND membership.org_id = ANY({}::uuid[])))",
+    _user_id,
+    orgs_with(Permission.MEMBERS_READ),
+)
+"""The caller, and whoever is or was in an organization whose members the caller reads."""
 
+_email = for_actor(
+    "CASE WHEN users.id = {}::uuid OR EXISTS (SELECT FROM membership WHERE membership.user_id = users.id "
+    "AND membership.ended_at IS NULL AND membership.org_id = ANY({}::uuid[])) THEN users.email END",
+    _user_id,
+    orgs_with(Permission.MEMBERS_READ),
+)
 
-def own_preferences(actor: Actor) -> Sql:
-    """The caller's own."""
-    return sql("preferences.user_id = {}::uuid", actor.user_id)
+own_preferences = for_actor("preferences.user_id = {}::uuid", _user_id)
+"""The caller's own."""
 
-
-def own_sessions(actor: Actor) -> Sql:
-    """The caller's own that last; an API key has none."""
-    person = actor.user_id if actor.session_id is not None else None
-    return sql("session.user_id = {}::uuid AND session.expires_at > {}", person, now())
-
+own_sessions = for_actor(
+    "session.user_id = {}::uuid AND session.expires_at > {}", lambda actor: actor.person_id, lambda _: now()
+)
+"""The caller's own that last; an API key has none."""
 
 USERS = Table(
     "users", UserRow, {"email": _email, "email_verified": "(users.email_verified_at IS NOT NULL)"}, called="user"

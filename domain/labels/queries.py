@@ -3,11 +3,10 @@
 from datetime import datetime
 from uuid import UUID
 
-from domain.base.actor import Actor
 from domain.base.paging import Key, KeyKind, Order
 from domain.base.permissions import Permission
-from domain.base.reads import Many, One, Pages, Table
-from domain.base.sql import Row, Sql, sql
+from domain.base.reads import Many, One, Pages, Table, for_actor, orgs_with
+from domain.base.sql import Row
 
 
 class LabelRow(Row):
@@ -26,10 +25,8 @@ LABELS = Table("label", LabelRow)
 BY_NAME = Order((Key("lower(label.name)", KeyKind.TEXT), Key("label.id", KeyKind.UUID)))
 
 
-def visible(actor: Actor) -> Sql:
-    """The labels of the organizations whose projects the caller reads."""
-    return sql("label.org_id = ANY({}::uuid[])", actor.orgs_with(Permission.PROJECT_READ))
-
+visible = for_actor("label.org_id = ANY({}::uuid[])", orgs_with(Permission.PROJECT_READ))
+"""The labels of the organizations whose projects the caller reads."""
 
 by_ids = One(LABELS, visible)
 of_organizations = Pages(LABELS, visible, key="label.org_id")

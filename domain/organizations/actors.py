@@ -6,8 +6,8 @@ from uuid import UUID
 
 from domain.base.actor import Actor, ActorKind
 from domain.base.permissions import Permission
-from domain.base.reads import Columns, One, Table
-from domain.base.sql import Row, Sql, sql
+from domain.base.reads import Columns, One, Table, for_actor, orgs_with
+from domain.base.sql import Row
 from domain.identity import queries as identity
 from domain.identity.queries import UserRow
 
@@ -31,10 +31,8 @@ class SystemActor:
 API_KEY_ACTORS = Table("api_key", ApiKeyActorRow)
 
 
-def visible_keys(actor: Actor) -> Sql:
-    """The keys that are or were, where the caller reads members."""
-    return sql("api_key.org_id = ANY({}::uuid[])", actor.orgs_with(Permission.MEMBERS_READ))
-
+visible_keys = for_actor("api_key.org_id = ANY({}::uuid[])", orgs_with(Permission.MEMBERS_READ))
+"""The keys that are or were, where the caller reads members."""
 
 keys_by_ids = One(API_KEY_ACTORS, visible_keys)
 

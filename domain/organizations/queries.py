@@ -9,8 +9,8 @@ from domain.base.database import fetch, fetch_value
 from domain.base.errors import BadInput, Forbidden, NotFound
 from domain.base.paging import Key, KeyKind, Order, PageRequest, request
 from domain.base.permissions import GRANTS, Permission, Role
-from domain.base.reads import Columns, Many, One, Pages, Table
-from domain.base.sql import Row, Sql, all_of, any_of, like_escaped, sql
+from domain.base.reads import Columns, Many, One, Pages, Table, for_actor, orgs_with
+from domain.base.sql import Row, Sql, all_of, like_escaped, sql
 
 # What a word of a name or an address begins after.
 _BEFORE_A_WORD = (" ", "-", ".", "@", "+", "_", "'", "(")
@@ -61,35 +61,23 @@ MEMBERS_BY_NAME = Order((Key("lower(users.name)", KeyKind.TEXT), Key("membership
 KEYS_BY_NAME = Order((Key("lower(api_key.name)", KeyKind.TEXT), Key("api_key.id", KeyKind.UUID)))
 
 
-def visible(actor: Actor) -> Sql:
-    """The caller's organizations."""
-    return sql("organization.id = ANY({}::uuid[])", actor.orgs_with(Permission.ORG_READ))
+visible = for_actor("organization.id = ANY({}::uuid[])", orgs_with(Permission.ORG_READ))
+"""The caller's organizations."""
 
+visible_memberships = for_actor(
+    "(membership.org_id = ANY({}::uuid[]) AND membership.ended_at IS NULL)", orgs_with(Permission.MEMBERS_READ)
+)
+"""The members of today, where the caller reads members."""
 
-def visible_memberships(actor: Actor) -> Sql:
-    """The members of today, where the caller reads members."""
-    return sql(
-        "(membership.org_id = ANY({}::uuid[]) AND membership.ended_at IS NULL)",
-        actor.orgs_with(Permission.MEMBERS_READ),
-    )
-
-
-def visible_api_keys(actor: Actor) -> Sql:
-    """The keys that are not revoked: a person's own, the key that asks, and all where the caller manages keys."""
-    person = actor.user_id if actor.session_id is not None else None
-    return all_of(
-        [
-            sql("api_key.revoked_at IS NULL AND api_key.org_id = ANY({}::uuid[])", list(actor.standings)),
-            any_of(
-                [
-                    sql("api_key.user_id = {}::uuid", person),
-                    sql("api_key.id = {}::uuid", actor.api_key_id),
-                    sql("api_key.org_id = ANY({}::uuid[])", actor.orgs_with(Permission.API_KEYS_MANAGE)),
-                ]
-            ),
-        ]
-    )
-
+visible_api_keys = for_actor(
+    "(api_key.revoked_at IS NULL AND api_key.org_id = ANY({}::uuid[]) "
+    "AND (api_key.user_id = {}::uuid OR api_key.id = {}::uuid OR api_key.org_id = ANY({}::uuid[])))",
+    lambda actor: list(actor.standings),
+    lambda actor: actor.person_id,
+    lambda actor: actor.api_key_id,
+    orgs_with(Permission.API_KEYS_MANAGE),
+)
+"""The keys that are not revoked: a person's own, the key that asks, and all where the caller manages keys."""
 
 by_ids = One(ORGANIZATIONS, visible)
 of_users = Pages(

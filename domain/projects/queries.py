@@ -9,8 +9,8 @@ from domain.base.database import fetch
 from domain.base.errors import BadInput
 from domain.base.paging import Key, KeyKind, Order, PageRequest, request
 from domain.base.permissions import Permission
-from domain.base.reads import Columns, Many, One, Pages, Table
-from domain.base.sql import Row, Sql, sql
+from domain.base.reads import Columns, Many, One, Pages, Table, for_actor, orgs_with
+from domain.base.sql import Row, sql
 
 
 class ProjectRow(Row):
@@ -59,15 +59,11 @@ _ID = Key("project.id", KeyKind.UUID)
 BY_NAME = Order((SORTS["NAME"], _ID))
 
 
-def visible(actor: Actor) -> Sql:
-    """The projects that the caller reads."""
-    return sql("project.org_id = ANY({}::uuid[])", actor.orgs_with(Permission.PROJECT_READ))
+visible = for_actor("project.org_id = ANY({}::uuid[])", orgs_with(Permission.PROJECT_READ))
+"""The projects that the caller reads."""
 
-
-def visible_states(actor: Actor) -> Sql:
-    """The states of projects that the caller reads."""
-    return sql("workflow_state.org_id = ANY({}::uuid[])", actor.orgs_with(Permission.PROJECT_READ))
-
+visible_states = for_actor("workflow_state.org_id = ANY({}::uuid[])", orgs_with(Permission.PROJECT_READ))
+"""The states of projects that the caller reads."""
 
 by_ids = One(PROJECTS, visible)
 of_organizations = Pages(PROJECTS, visible, key="project.org_id")

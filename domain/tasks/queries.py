@@ -9,8 +9,8 @@ from domain.base.actor import Actor
 from domain.base.database import fetch
 from domain.base.paging import Key, KeyKind, Order
 from domain.base.permissions import Permission
-from domain.base.reads import Columns, Counts, One, Pages, Table
-from domain.base.sql import Row, Sql, sql
+from domain.base.reads import Columns, Counts, One, Pages, Table, for_actor, orgs_with
+from domain.base.sql import Row, sql
 
 
 class TaskRow(Row):
@@ -73,15 +73,11 @@ SORTS = {
 }
 
 
-def visible(actor: Actor) -> Sql:
-    """The tasks that the caller reads."""
-    return sql("task.org_id = ANY({}::uuid[])", actor.orgs_with(Permission.TASK_READ))
+visible = for_actor("task.org_id = ANY({}::uuid[])", orgs_with(Permission.TASK_READ))
+"""The tasks that the caller reads."""
 
-
-def visible_relations(actor: Actor) -> Sql:
-    """The relations of tasks that the caller reads."""
-    return sql("task_relation.org_id = ANY({}::uuid[])", actor.orgs_with(Permission.TASK_READ))
-
+visible_relations = for_actor("task_relation.org_id = ANY({}::uuid[])", orgs_with(Permission.TASK_READ))
+"""The relations of tasks that the caller reads."""
 
 by_ids = One(TASKS, visible)
 of_projects = Pages(TASKS, visible, key="task.project_id")

@@ -7,7 +7,7 @@ import pytest
 
 from domain.base import database
 from domain.base.clock import new_id
-from domain.base.sql import Row, Sql
+from domain.base.sql import Row
 from domain.labels import service as labels
 from domain.tasks import service as tasks
 from graph.base.ids import global_id
@@ -169,18 +169,18 @@ async def many(tenant: Tenant, count: int) -> None:
 
 async def plan_of(tenant: Tenant, **variables: Any) -> tuple[str, int]:
     """How the database reads the page that `changes` gives, and how many statements read the log for it."""
-    asked: list[Sql] = []
-    fetch = database.fetch
+    asked: list[tuple[str, Any]] = []
+    run = database.run
 
-    async def note(statement: Sql, row: Any) -> Any:
-        asked.append(statement)
-        return await fetch(statement, row)
+    async def note(text: str, values: Any, row: Any) -> Any:
+        asked.append((text, values))
+        return await run(text, values, row)
 
-    with patch("domain.base.reads.fetch", note), statements() as sent:
+    with patch("domain.base.reads.run", note), statements() as sent:
         await tenant.guest.client.ok(CHANGES.replace("totalCount", ""), id=tenant.id, first=100, **variables)
-    explained = Sql(("EXPLAIN (COSTS OFF) ", *asked[0].parts))
+    text, values = asked[0]
     with database.acting_for([tenant.org_id]):
-        plan = "\n".join(row[0] for row in await database.fetch(explained, Row))
+        plan = "\n".join(row[0] for row in await database.run(f"EXPLAIN (COSTS OFF) {text}", values, Row))
     return plan, len([each for each in sent if "FROM event" in each])
 
 
