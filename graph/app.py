@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.exceptions import ConnectionRejectionError
@@ -30,12 +30,12 @@ from graph.base.auth import actor_of, credentials_of
 from graph.base.context import Context
 from graph.base.live import Live
 from graph.graphiql.page import assets, page
+from graph.http import BODY_BYTES, Straight
 from graph.schema import schema
 from graph.socket import Socket, is_name
 
 INIT_TIMEOUT = timedelta(seconds=10)
 READY_WITHIN_S = 2.0
-BODY_BYTES = 1024 * 1024
 
 
 class Endpoint(GraphQL[Context, None]):
@@ -92,6 +92,17 @@ class Endpoint(GraphQL[Context, None]):
         return HTMLResponse(page(), headers={"Cache-Control": "no-cache"})
 
 
+class Application(Starlette):
+    """Starlette, before which `straight` looks at each request."""
+
+    straight: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.straight is None:
+            raise RuntimeError("create_app makes the application whole")
+        await self.straight(scope, receive, send)
+
+
 def create_app(settings: Settings) -> Starlette:
     """The application over the servers that the settings name."""
     adapters = Adapters.of(settings)
@@ -129,6 +140,7 @@ def create_app(settings: Settings) -> Starlette:
         Route("/health/live", is_live),
         Route("/health/ready", ready),
     ]
-    app = Starlette(routes=routes, lifespan=lifespan, max_body_size=BODY_BYTES)
+    app = Application(routes=routes, lifespan=lifespan, max_body_size=BODY_BYTES)
     app.state.live, app.state.adapters = live, adapters
+    app.straight = Straight(schema, settings, adapters, live, rest=super(Application, app).__call__)
     return app

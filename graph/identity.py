@@ -4,6 +4,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import orjson
 import strawberry
@@ -22,7 +23,18 @@ from domain.tasks import queries as task_queries
 from graph.base.auth import COOKIE
 from graph.base.context import Info
 from graph.base.errors import UserError, mutation, no_errors
-from graph.base.fields import changes, column, computed, optional, pages, query, required, to_many, to_one
+from graph.base.fields import (
+    changes,
+    column,
+    computed,
+    found,
+    itself,
+    optional,
+    pages,
+    required,
+    to_many,
+    to_one,
+)
 from graph.base.ids import global_id, parse_id
 from graph.base.nodes import FromRow, Node
 from graph.base.outcomes import shown_once
@@ -121,10 +133,6 @@ class Preferences(FromRow):
     updated_at: datetime = column("The last change.")
 
 
-def _self(root: Any) -> Any:
-    return root
-
-
 async def _api_key(info: Info) -> Any:
     key_id = info.context.actor.api_key_id
     return None if key_id is None else await info.context.load(org_queries.api_keys_by_ids, key_id, columns(info))
@@ -143,11 +151,8 @@ class Viewer(FromRow):
     row: ClassVar[type[Any]] = UserRow
     read: ClassVar = queries.by_ids
 
-    user: User = computed(
-        _self,
-        needs=("id",),
-        through=True,
-        description="With an API key: whoever made it. The key's rights are never more than its maker's rights today.",
+    user: User = itself(
+        "With an API key: whoever made it. The key's rights are never more than its maker's rights today."
     )
     api_key: Annotated["ApiKey", strawberry.lazy("graph.api_keys")] | None = computed(
         _api_key, needs=("id",), description="Set when the request came with an API key."
@@ -229,17 +234,20 @@ class ViewerPayload:
     errors: list[UserError] = no_errors()
 
 
+def _viewer_id(info: Info) -> UUID | None:
+    operation = info.context.operation
+    if operation.caller is None and operation.refusal is None:
+        return None
+    return operation.actor.user_id
+
+
 @strawberry.type
 class IdentityQueries:
     """Reads of the viewer's account."""
 
-    @query
-    async def viewer(self, info: Info) -> Viewer | None:
-        """Who asks. Null when no credentials were sent."""
-        operation = info.context.operation
-        if operation.caller is None and operation.refusal is None:
-            return None
-        return Viewer.of(await _own_row(operation.actor))
+    viewer: Viewer | None = found(
+        queries.by_ids, key=_viewer_id, whole=True, description="Who asks. Null when no credentials were sent."
+    )
 
 
 @strawberry.type

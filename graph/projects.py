@@ -3,6 +3,7 @@
 from datetime import date, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from uuid import UUID
 
 import strawberry
 
@@ -22,9 +23,10 @@ from graph.base.fields import (
     column,
     computed,
     count,
+    found,
+    itself,
     optional,
     pages,
-    query,
     required,
     to_many,
     to_one,
@@ -47,17 +49,13 @@ if TYPE_CHECKING:
 strawberry.enum(ProjectStatus, description="Where a project stands.")
 
 
-def _itself(root: StateRow) -> Any:
-    return root
-
-
 @strawberry.type
 class StateCount(FromRow):
     """How many tasks a state has."""
 
     row: ClassVar[type[Any]] = StateRow
 
-    state: WorkflowState = computed(_itself, needs=("id",), through=True, description="The state.")
+    state: WorkflowState = itself("The state.")
     count: int = count(task_queries.counts_of_states, description="Its tasks that are not archived.")
 
 
@@ -176,14 +174,19 @@ class ProjectPayload:
 _IDS = {"lead_id": "user"}
 
 
+def _project_id(_info: Info, id: strawberry.ID) -> UUID:
+    return parse_id(id, "project")
+
+
 @strawberry.type
 class ProjectQueries:
     """Reads of projects."""
 
-    @query
-    async def project(self, info: Info, id: strawberry.ID) -> Project | None:
-        """A project by its id; null when there is no such project for the viewer."""
-        return Project.of(await info.context.load(queries.by_ids, parse_id(id, "project"), columns(info)))
+    project: Project | None = found(
+        queries.by_ids,
+        key=_project_id,
+        description="A project by its id; null when there is no such project for the viewer.",
+    )
 
 
 @strawberry.type

@@ -1,15 +1,18 @@
 """Query, Mutation and Subscription, assembled from the feature files, and the schema that they make."""
 
 import inspect
+from collections.abc import Iterable
 from typing import Any
 
 import strawberry
 from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+from strawberry.schema.schema import DEFAULT_ALLOWED_OPERATION_TYPES, StrawberryGraphQLCoreExecutionContext
+from strawberry.types import ExecutionResult
+from strawberry.types.graphql import OperationType
 
 from graph.api_keys import ApiKeyMutations
-from graph.base.documents import Parsing, Validation
+from graph.base.documents import Parsing, ReadyOperations, Validation
 from graph.base.errors import ERROR_TYPES, CodedErrors
 from graph.base.idempotency import IDEMPOTENT
 from graph.base.nodes import nodes_by_kind
@@ -18,6 +21,7 @@ from graph.base.scalars import SCALARS
 from graph.comments import CommentMutations
 from graph.compiler.run import Compiled
 from graph.events import EventQueries, EventSubscriptions
+from graph.execution import run
 from graph.identity import IdentityMutations, IdentityQueries
 from graph.labels import LabelMutations
 from graph.nodes import NodeQueries
@@ -27,6 +31,8 @@ from graph.task_bulk import TaskBulkMutations
 from graph.task_changes import TaskSubscriptions
 from graph.tasks import TaskMutations, TaskQueries
 from graph.workflow import WorkflowStateMutations
+
+_AT_ONCE = (OperationType.QUERY.value, OperationType.MUTATION.value)
 
 # Arguments that mean the same wherever they stand.
 ARGUMENTS = {
@@ -73,6 +79,35 @@ class Subscription(EventSubscriptions, TaskSubscriptions):
 class Schema(strawberry.Schema):
     """The schema, with a description for all that says the same everywhere."""
 
+    ready: ReadyOperations | None = None
+    """What may run at once; None where graphql-core runs everything."""
+
+    async def execute(
+        self,
+        query: str | None,
+        variable_values: dict[str, Any] | None = None,
+        context_value: Any = None,
+        root_value: Any | None = None,
+        operation_name: str | None = None,
+        allowed_operation_types: Iterable[OperationType] | None = None,
+        operation_extensions: dict[str, Any] | None = None,
+    ) -> ExecutionResult:
+        """The answer to a query or a mutation."""
+        allowed = DEFAULT_ALLOWED_OPERATION_TYPES if allowed_operation_types is None else allowed_operation_types
+        ready = self.ready.of(query, operation_name) if self.ready is not None and query else None
+        if ready is not None and ready.kind in _AT_ONCE and OperationType(ready.kind) in allowed:
+            found: ExecutionResult = await run(self._schema, ready, variable_values, context_value)
+            return found
+        return await super().execute(
+            query,
+            variable_values,
+            context_value,
+            root_value,
+            operation_name,
+            allowed_operation_types,
+            operation_extensions,
+        )
+
     def process_errors(self, errors: list[Any], execution_context: Any = None) -> None:
         """Nothing: CodedErrors logs what is a bug, and no log holds a document."""
 
@@ -113,6 +148,8 @@ def build(executor: type[StrawberryGraphQLCoreExecutionContext]) -> Schema:
     _describe(made._schema)
     # Given to Strawberry it would become a directive of Strawberry's, which runs too late.
     made._schema.directives += (IDEMPOTENT,)
+    if executor is Compiled:
+        made.ready = ReadyOperations(made._schema)
     return made
 
 

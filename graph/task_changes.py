@@ -8,7 +8,7 @@ import strawberry
 
 from domain.base.errors import NotFound
 from domain.base.permissions import Permission
-from domain.base.reads import One
+from domain.base.reads import ForActor, One
 from domain.base.sql import all_of, sql
 from domain.events.queries import EventRow
 from domain.projects import queries as project_queries
@@ -51,12 +51,8 @@ class TaskSubscriptions:
         kept, predicate = OfProject(parse_id(project_id, "project", "projectId")), task_predicate(filter)
         project = await project_queries.by_ids.get(info.context.actor, kept.project_id)
         # Read under one more condition than others, so in no batch with theirs.
-        read = One(
-            queries.TASKS,
-            lambda actor: all_of(
-                [queries.visible(actor), sql("task.project_id = {}::uuid", kept.project_id), predicate]
-            ),
-        )
+        conditions = [queries.visible.piece, sql("task.project_id = {}::uuid", kept.project_id), predicate]
+        read = One(queries.TASKS, ForActor(all_of(conditions)))
         events = await events_of(info, project.org_id, Permission.TASK_READ, after=after, kept=kept)
         # Deleted between the two, its end lies behind the place where the events begin.
         await project_queries.by_ids.get(info.context.actor, kept.project_id)

@@ -1,7 +1,9 @@
 """Tasks, their relations, and everything that is done with them."""
 
+from collections.abc import Awaitable
 from datetime import date, datetime
 from typing import Annotated, Any, ClassVar
+from uuid import UUID
 
 import strawberry
 
@@ -26,6 +28,7 @@ from graph.base.fields import (
     column,
     computed,
     count,
+    found,
     listed,
     optional,
     pages,
@@ -195,36 +198,33 @@ IDS = {
 }
 
 
+def _task_id(
+    info: Info,
+    id: strawberry.ID | None = None,
+    organization_slug: Annotated[
+        str | None, strawberry.argument(description="The organization's slug; goes with `identifier`.")
+    ] = None,
+    identifier: Annotated[
+        str | None,
+        strawberry.argument(description="Its identifier now or in a former project, for example WEB-42."),
+    ] = None,
+) -> UUID | Awaitable[UUID | None] | None:
+    actor = info.context.actor
+    by_name = organization_slug is not None and identifier is not None
+    if (id is not None) == by_name or (organization_slug is None) != (identifier is None):
+        raise BadInput("Give `id`, or `organizationSlug` and `identifier`.", path=["id"])
+    if organization_slug is not None and identifier is not None:
+        return queries.id_of_identifier(actor, organization_slug, identifier.upper())
+    return parse_id(str(id), "task")
+
+
 @strawberry.type
 class TaskQueries:
     """Reads of tasks."""
 
-    @query
-    async def task(
-        self,
-        info: Info,
-        id: strawberry.ID | None = None,
-        organization_slug: Annotated[
-            str | None, strawberry.argument(description="The organization's slug; goes with `identifier`.")
-        ] = None,
-        identifier: Annotated[
-            str | None,
-            strawberry.argument(description="Its identifier now or in a former project, for example WEB-42."),
-        ] = None,
-    ) -> Task | None:
-        """One task: by id, or by organization slug and identifier."""
-        actor = info.context.actor
-        by_name = organization_slug is not None and identifier is not None
-        if (id is not None) == by_name or (organization_slug is None) != (identifier is None):
-            raise BadInput("Give `id`, or `organizationSlug` and `identifier`.", path=["id"])
-        if id is not None:
-            task_id = parse_id(id, "task")
-        elif organization_slug is not None and identifier is not None:
-            found = await queries.id_of_identifier(actor, organization_slug, identifier.upper())
-            if found is None:
-                return None
-            task_id = found
-        return Task.of(await info.context.load(queries.by_ids, task_id, columns(info)))
+    task: Task | None = found(
+        queries.by_ids, key=_task_id, description="One task: by id, or by organization slug and identifier."
+    )
 
     @query
     async def tasks(

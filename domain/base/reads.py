@@ -16,7 +16,7 @@ from domain.base.database import fetch, require_transaction, run
 from domain.base.errors import NotFound
 from domain.base.paging import Order, Page, PageRequest, cut, select_sorted
 from domain.base.permissions import Permission
-from domain.base.sql import TRUE, Bound, Late, Row, Sql, all_of, sql
+from domain.base.sql import TRUE, Bound, Late, Row, Sql, all_of, joined, sql
 
 R = TypeVar("R", bound=Row)
 Columns = tuple[str, ...]
@@ -64,6 +64,11 @@ def _closed(piece: Sql, actor: Actor) -> Sql:
 _KEYS = Late(lambda _actor, keys, _place: keys)
 
 
+def key_number(number: int) -> Late:
+    """One of the keys that a statement of several single rows is run with."""
+    return Late(lambda _actor, keys, _place: keys[number])
+
+
 def _place(number: int) -> Late:
     return Late(lambda _actor, _keys, place: place[number])
 
@@ -82,6 +87,11 @@ class Statement(Generic[R]):
     async def run(self, actor: Actor, keys: Any = None, place: Any = None) -> list[R]:
         """The rows. Raises Unavailable; Timeout."""
         return await run(self.text, self.bound(actor, keys, place), self._row)
+
+
+def single_row(listed: Iterable[str], sources: Iterable[Sql]) -> Statement[Row]:
+    """A statement that gives one row, of columns of what is joined."""
+    return Statement(joined(" ", [sql(f"SELECT {', '.join(listed)} FROM (SELECT) AS nothing"), *sources]), Row)
 
 
 class Statements(dict[Hashable, Statement[R]]):
@@ -161,6 +171,16 @@ class One(Generic[R]):
                 self.visible.piece,
             ),
             self.table.row,
+        )
+
+    def joined(self, alias: str, columns: Columns, key: Sql) -> Sql:
+        """A part of FROM: the row of one key with these columns as `alias`, or nulls where no row is visible."""
+        return sql(
+            f"LEFT JOIN LATERAL (SELECT {{}} FROM {self.table.name} "
+            f"WHERE {self.table.name}.{self.key} = {{}} AND {{}}) AS {alias} ON true",
+            self.table.listed(columns),
+            key,
+            self.visible.piece,
         )
 
     async def get(self, actor: Actor, key: Any) -> R:

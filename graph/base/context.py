@@ -5,7 +5,7 @@ once, so the running one is found by the task and not by the context.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
@@ -17,7 +17,7 @@ from strawberry.dataloader import DataLoader
 
 from domain.adapters.wiring import Adapters
 from domain.base.actor import Actor
-from domain.base.errors import Unauthenticated
+from domain.base.errors import Timeout, Unauthenticated, Unavailable
 from domain.base.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class Operation:
         self, caller: Actor | None, refusal: Exception | None, request_id: str, *, by_cookie: bool = False
     ) -> None:
         self.caller = caller
+        self.known_as = caller
+        """Who came; `caller` may become somebody else while it runs."""
         self.refusal = refusal
         self.request_id = request_id
         self.by_cookie = by_cookie
@@ -42,9 +44,15 @@ class Operation:
         self.shows_cursor = False
         # The permissions that it was refused for want of, as far as the caller's account knows of them.
         self.denied: set[str] = set()
+        self.started = 0.0
+        self.said: Token[Any] | None = None
+        # What follows from the text alone; kept with its plan, where that is kept.
+        self.of_text: dict[Hashable, Any] = {}
         self.remembered: dict[Hashable, Any] = {}
         # Of a subscription: brings the caller's standing up to the present, and raises once that is not enough.
         self.recheck: Callable[[], Awaitable[None]] | None = None
+        self.away: Exception | None = None
+        """Why the database cannot be had any more."""
         self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}
         self._read: dict[Hashable, dict[Any, Any]] = {}
 
@@ -83,9 +91,18 @@ class Operation:
         self, read: Callable[..., Awaitable[dict[Any, Any]]], keys: Sequence[Any], *arguments: Hashable
     ) -> Any:
         """What the batched read gives for the keys, by key; each is read once an operation."""
-        known = self._read.setdefault((read, arguments), {})
+        known = self._read.get((read, arguments))
+        if known is None:
+            known = self._read[read, arguments] = {}
         if missing := [key for key in keys if key not in known]:
-            found = await read(self.actor, missing, *arguments)
+            if self.away is not None:
+                raise self.away
+            try:
+                found = await read(self.actor, missing, *arguments)
+            except (Unavailable, Timeout) as fault:
+                # What has to be done once more with all care shall not wait once more.
+                self.away = fault
+                raise
             known.update((key, found.get(key)) for key in missing)
         return known
 

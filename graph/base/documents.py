@@ -1,12 +1,32 @@
 """Documents: parsed and validated once each, in caches whose memory is bounded."""
 
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
-from graphql import GraphQLError
+from graphql import (
+    DocumentNode,
+    FragmentDefinitionNode,
+    GraphQLBoolean,
+    GraphQLError,
+    GraphQLID,
+    GraphQLInt,
+    GraphQLSchema,
+    GraphQLString,
+    OperationDefinitionNode,
+    get_nullable_type,
+    parse,
+    specified_rules,
+)
+from graphql.execution.collect_fields import FragmentDetails
+from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
+from graphql.execution.values import VariableValues, VariableValueSource, get_variable_values
 from strawberry.extensions import ParserCache, ValidationCache
+from strawberry.schema.schema import validate_document
 
 from graph.base.idempotency import NAME, OnlyOnMutations
+from graph.base.operations import asks_for_cursor, bad_literal
 
 CACHED_DOCUMENTS = 1000
 # A longer one is parsed each time. 1,000 of this length take about 150 MB.
@@ -42,3 +62,94 @@ class Validation(ValidationCache):
             yield from super().on_validate()
         else:
             yield
+
+
+_RULES = tuple(specified_rules)
+_LARGEST_INT = 2**31
+# Whether a value is taken as it is. Whatever these do not know is left to graphql-core.
+_PLAIN: dict[Any, Callable[[Any], bool]] = {
+    GraphQLID: lambda value: type(value) is str,
+    GraphQLString: lambda value: type(value) is str,
+    GraphQLInt: lambda value: type(value) is int and -_LARGEST_INT <= value < _LARGEST_INT,
+    GraphQLBoolean: lambda value: type(value) is bool,
+}
+_MOST_FAULTS = 50
+
+
+class Ready:
+    """An operation that was parsed and validated and may run at once, but for its variables."""
+
+    def __init__(self, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode) -> None:
+        self.document = document
+        self.operation = operation
+        self.name = operation.name.value if operation.name else None
+        self.kind = operation.operation.value
+        self.shows_cursor = document.loc is not None and asks_for_cursor(document.loc.source.body)
+        self.fragment_definitions = {
+            each.name.value: each for each in document.definitions if isinstance(each, FragmentDefinitionNode)
+        }
+        self.fragments = {name: FragmentDetails(each, None) for name, each in self.fragment_definitions.items()}
+        self._schema = schema
+        self._definitions = operation.variable_definitions or ()
+        self._plain = self._plainly()
+
+    def variables(self, given: dict[str, Any]) -> VariableValues | list[GraphQLError]:
+        """The variables' values, or what is wrong with them."""
+        if self._plain is not None:
+            sources, values = {}, {}
+            for name, signature, is_plain in self._plain:
+                value = given.get(name)
+                if not is_plain(value):
+                    break
+                values[name] = value
+                sources[name] = VariableValueSource(signature, value)
+            else:
+                return VariableValues(sources, values)
+        return get_variable_values(self._schema, self._definitions, given, max_errors=_MOST_FAULTS)
+
+    def _plainly(self) -> list[tuple[str, GraphQLVariableSignature, Callable[[Any], bool]]] | None:
+        """The variables with the tests for what is taken as it is; None where some type has no such test."""
+        found = []
+        for definition in self._definitions:
+            signature = get_variable_signature(self._schema, definition)
+            if isinstance(signature, GraphQLError):
+                return None
+            if (is_plain := _PLAIN.get(get_nullable_type(signature.type))) is None:
+                return None
+            found.append((signature.name, signature, is_plain))
+        return found
+
+
+class ReadyOperations:
+    """The operations that may run at once, by their texts and names. Bounded."""
+
+    def __init__(self, schema: GraphQLSchema, most: int = CACHED_DOCUMENTS) -> None:
+        self._schema = schema
+        self._most = most
+        self._kept: OrderedDict[tuple[str, str | None], Ready | None] = OrderedDict()
+
+    def of(self, text: str, name: str | None) -> Ready | None:
+        """The operation; None where something is wrong with it, or the document is too long to be kept."""
+        if len(text) > LONGEST_CACHED:
+            return None
+        key = (text, name)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        found = self._kept[key] = self._made(text, name)
+        if len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+        return found
+
+    def _made(self, text: str, name: str | None) -> Ready | None:
+        try:
+            document = parse(text)
+            rules = (*_RULES, OnlyOnMutations) if NAME in text else _RULES
+            if validate_document(self._schema, document, rules) or bad_literal(document) is not None:
+                return None
+            operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
+            chosen = [each for each in operations if name is None or (each.name and each.name.value == name)]
+            # Of several the first is not meant more than the others.
+            return Ready(self._schema, document, chosen[0]) if len(chosen) == 1 else None
+        except (GraphQLError, RecursionError):
+            return None

@@ -152,10 +152,11 @@ class CodedErrors(MaskErrors):
     """Gives every top-level error its code; a bug is logged with the request's id and told without its message."""
 
     def _process_errors(self, errors: list[GraphQLError]) -> list[GraphQLError]:
-        return [_coded(error, running()) for error in errors]
+        return [coded(error, running()) for error in errors]
 
 
-def _coded(error: GraphQLError, operation: Operation | None) -> GraphQLError:
+def coded(error: GraphQLError, operation: Operation | None) -> GraphQLError:
+    """The error with its code; a bug is logged and told without its message."""
     cause = error.original_error
     if "code" in (error.extensions or {}):
         return error

@@ -15,7 +15,7 @@ from strawberry.utils.str_converters import to_camel_case
 from domain.base.errors import NotFound
 from domain.base.paging import PageRequest
 from domain.base.permissions import Permission, in_order
-from domain.base.reads import Pages
+from domain.base.reads import One, Pages
 from graph.base.context import Info
 from graph.base.ids import parse_id
 from graph.base.paging import Listed
@@ -43,6 +43,31 @@ def to_one(read: Read, *, key: Key, description: str) -> Any:
     return _field(resolve, Declared("to_one", _names(key), read), description)
 
 
+def found(read: One[Any], *, key: Callable[..., Any], description: str, whole: bool = False) -> Any:
+    """The row whose key the function makes of `info` and the field's arguments; null where either is missing.
+
+    It is a plain function, or one that gives an awaitable where it has to read. `whole` reads every column.
+    """
+
+    async def resolve(info: Info, **given: Any) -> Any:
+        sought = key(info, **given)
+        if isinstance(sought, Awaitable):
+            sought = await sought
+        listed = read.table.columns if whole else columns(info)
+        return None if sought is None else await info.context.load(read, sought, listed)
+
+    return _field(resolve, Declared("found", read=read, asked=key, whole=whole), description, key)
+
+
+def itself(description: str) -> Any:
+    """The same row as a source of the field's type."""
+
+    def resolve(root: Any) -> Any:
+        return root
+
+    return _field(resolve, Declared("itself", ("id",), through=True), description)
+
+
 def to_many(
     read: Read, *, description: str, key: Key = "id", permission: Permission | None = None, org: str = "org_id"
 ) -> Any:
@@ -63,7 +88,7 @@ def pages(read: Pages[Any], *, arguments: Callable[..., PageRequest], descriptio
     async def resolve(root: Any, info: Info, **given: Any) -> Any:
         return listed(info, read, getattr(root, key), lambda: arguments(**given))
 
-    return _field(resolve, Declared("pages", (key,), read), description, arguments)
+    return _field(resolve, Declared("pages", (key,), read, asked=arguments), description, arguments)
 
 
 def listed(info: Info, read: Pages[Any], key: Any, make: Callable[[], PageRequest]) -> Listed:
@@ -146,7 +171,9 @@ def _field(
         own = [
             parameter for name, parameter in inspect.signature(resolve).parameters.items() if name in ("root", "info")
         ]
-        asked = inspect.signature(arguments).parameters.values()
+        asked = [
+            each for name, each in inspect.signature(arguments).parameters.items() if name not in ("info", "_info")
+        ]
         resolve.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [*own, *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in asked)]
         )

@@ -1,10 +1,11 @@
 """What surrounds every operation: its caller, its tenant, its log line, and a look at its strings."""
 
+import random
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 from graphql import (
@@ -22,6 +23,7 @@ from graphql import (
 from starlette.requests import HTTPConnection
 from strawberry.extensions import SchemaExtension
 
+from domain.base import telemetry
 from domain.base.actor import Actor
 from domain.base.database import act_for, acting_for
 from domain.base.errors import Forbidden, Unauthenticated
@@ -37,106 +39,142 @@ LONGEST_NUMBER = 400
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # No spelling of a field's name gets round this: GraphQL has no escapes in names, and an alias stands beside the name.
 _EVENT_CURSOR = "eventCursor"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
+def asks_for_cursor(document: str | None) -> bool:
+    """Whether the text may ask for eventCursor, which is read before all else."""
+    return _EVENT_CURSOR in (document or "")
+
+
+async def begin(context: Context, *, shows_cursor: bool) -> Operation:
+    """Find the caller, set the tenant that it acts for, and make this the running operation. `end` it in any case.
+
+    The caller is found anew for each operation, also on a long-lived socket.
+    """
+    started = time.perf_counter()
+    credentials = credentials_of(context.connection, context.connection_params)
+    security_log.come_from(context.client_address, context.connection.headers.get("user-agent"))
+    caller: Actor | None = None
+    refusal: Exception | None = None
+    log_heads: dict[UUID, int] = {}
+    try:
+        caller = await actor_of(credentials)
+        if caller is not None and shows_cursor:
+            with acting_for(caller.standings):
+                log_heads = await log_queries.heads(caller)
+            # What the caller may do is shown too, and was read before the positions.
+            caller = await actor_of(credentials)
+    except Exception as failure:
+        # Raised to the fields that ask who calls; a field that does not ask, like signIn, still answers.
+        refusal = failure
+    request_id, trace_id = _request_and_trace(context.connection)
+    operation = Operation(caller, refusal, request_id, by_cookie=credentials is not None and credentials.is_cookie)
+    operation.log_heads, operation.shows_cursor = log_heads, shows_cursor
+    operation.started = started
+    operation.begin()
+    act_for(caller.standings if caller else {})
+    user_id = str(caller.user_id) if caller else None
+    operation.said = telemetry.about.set({"request_id": request_id, "trace_id": trace_id, "user_id": user_id})
+    return operation
+
+
+async def end(operation: Operation, name: str | None, kind: str, errors: Sequence[GraphQLError]) -> None:
+    """Note what the caller was refused, and leave the line in the log that every operation leaves."""
+    caller = operation.known_as
+    if errors:
+        await note_denials(operation, errors)
+    telemetry.operation_ended(
+        operation=name,
+        kind=kind,
+        org_ids=[str(org_id) for org_id in caller.standings] if caller else [],
+        duration_ms=round((time.perf_counter() - operation.started) * 1000, 2),
+        errors=len(errors),
+    )
+    if operation.said is not None:
+        telemetry.about.reset(operation.said)
+
+
+async def note_denials(operation: Operation, errors: Sequence[GraphQLError]) -> None:
+    """Tell the caller's account what it was refused, each permission once. That this fails takes no answer away."""
+    told = [error.extensions or {} for error in errors]
+    denied = {str(each.get("permission")) for each in told if each.get("code") == Forbidden.code}
+    caller = operation.caller
+    if caller is not None and (new := denied - operation.denied):
+        operation.denied |= new
+        try:
+            await security_log.note_denials(caller, sorted(new))
+        except Exception:
+            log.exception("denials were not noted", permissions=sorted(new))
+
+
+def hold_cookie_to_its_origin(context: Context, kind: str) -> None:
+    """A browser sends the cookie for any page that asks, so a change by cookie must come from one of ours."""
+    operation = context.operation
+    from_socket = context.connection.scope["type"] == "websocket"
+    if operation.by_cookie and (from_socket or kind != OperationType.QUERY.value):
+        origin = context.connection.headers.get("origin")
+        if origin not in context.settings.allowed_origins:
+            operation.caller = None
+            operation.refusal = Unauthenticated("The cookie does not count from this Origin. Send a bearer token.")
+            act_for({})
+
+
+def bad_variable(variables: Any) -> GraphQLError | None:
+    """Why the variables are refused before any field runs, or None: the database cannot hold each string."""
+    if (path := _bad_string(variables, "variables")) is None:
+        return None
+    return _refusal(f"{path} holds a NUL or an unpaired surrogate.", path)
+
+
+def bad_literal(document: DocumentNode) -> GraphQLError | None:
+    """Why the document is refused before any field runs, or None: a value that Python or the database cannot hold."""
+    visitor = _Literals()
+    visit(document, visitor)
+    return None if visitor.fault is None else _refusal(visitor.fault, "document")
+
+
+def _refusal(fault: str, path: str) -> GraphQLError:
+    return GraphQLError(fault, extensions={"code": "BAD_USER_INPUT", "path": path.split(".")})
+
+
 class Operations(SchemaExtension):
-    """Finds the caller anew for each operation, also on a long-lived socket, and sets the tenant that it acts for."""
+    """What surrounds an operation that Strawberry runs: a subscription, and what cannot be run at once."""
 
     async def on_operation(self) -> AsyncIterator[None]:
-        context: Context = self.execution_context.context
-        credentials = credentials_of(context.connection, context.connection_params)
-        started = time.perf_counter()
-        security_log.come_from(context.client_address, context.connection.headers.get("user-agent"))
-        caller: Actor | None = None
-        refusal: Exception | None = None
-        log_heads: dict[UUID, int] = {}
-        shows_cursor = _EVENT_CURSOR in (self.execution_context.query or "")
+        of = self.execution_context
+        operation = await begin(of.context, shows_cursor=asks_for_cursor(of.query))
         try:
-            caller = await actor_of(credentials)
-            if caller is not None and shows_cursor:
-                with acting_for(caller.standings):
-                    log_heads = await log_queries.heads(caller)
-                # What the caller may do is shown too, and was read before the positions.
-                caller = await actor_of(credentials)
-        except Exception as failure:
-            # Raised to the fields that ask who calls; a field that does not ask, like signIn, still answers.
-            refusal = failure
-        request_id, trace_id = _request_and_trace(context.connection)
-        operation = Operation(caller, refusal, request_id, by_cookie=credentials is not None and credentials.is_cookie)
-        operation.log_heads, operation.shows_cursor = log_heads, shows_cursor
-        operation.begin()
-        act_for(caller.standings if caller else {})
-        with structlog.contextvars.bound_contextvars(
-            request_id=request_id, trace_id=trace_id, user_id=str(caller.user_id) if caller else None
-        ):
-            try:
-                yield
-            finally:
-                await self._note_denials(self.execution_context.result)
-                log.info(
-                    "operation",
-                    operation=self.execution_context.operation_name,
-                    kind=_kind(self.execution_context),
-                    org_ids=[str(org_id) for org_id in caller.standings] if caller else [],
-                    duration_ms=round((time.perf_counter() - started) * 1000, 2),
-                    errors=len(getattr(self.execution_context.result, "errors", None) or ()),
-                )
+            yield
+        finally:
+            await end(operation, of.operation_name, _kind(of), getattr(of.result, "errors", None) or ())
 
     async def on_stream_result(self, result: Any) -> AsyncIterator[None]:
         """Over a socket each result comes by here, with the codes of its errors once it was sent."""
         if (operation := running()) is not None:
             await operation.confirm()
         yield
-        await self._note_denials(result)
-
-    async def _note_denials(self, result: Any) -> None:
-        """Tell the caller's account what it was refused, each permission once. That this fails takes no answer away."""
-        operation = running()
-        caller = operation.caller if operation else None
-        told = [error.extensions or {} for error in getattr(result, "errors", None) or ()]
-        denied = {str(each.get("permission")) for each in told if each.get("code") == Forbidden.code}
-        if operation is not None and caller is not None and (new := denied - operation.denied):
-            operation.denied |= new
-            try:
-                await security_log.note_denials(caller, sorted(new))
-            except Exception:
-                log.exception("denials were not noted", permissions=sorted(new))
+        if operation is not None:
+            await note_denials(operation, getattr(result, "errors", None) or ())
 
     def on_validate(self) -> Iterator[None]:
-        self._refuse_bad_literals()
-        self._hold_cookie_to_its_origin()
-        self._refuse_subscription_without_socket()
+        of = self.execution_context
+        fault = bad_variable(of.variables)
+        if fault is None and of.graphql_document is not None:
+            fault = bad_literal(of.graphql_document)
+        if fault is not None:
+            of.pre_execution_errors = [fault]
+        kind = _kind(of)
+        hold_cookie_to_its_origin(of.context, kind)
+        if kind == OperationType.SUBSCRIPTION.value and of.context.connection.scope["type"] != "websocket":
+            of.pre_execution_errors = [_subscription_without_socket()]
         yield
 
-    def _refuse_bad_literals(self) -> None:
-        """Values that Python or the database cannot hold are refused where they are written, before any field runs."""
-        fault: str | None = None
-        if (path := _bad_string(self.execution_context.variables, "variables")) is not None:
-            fault = f"{path} holds a NUL or an unpaired surrogate."
-        elif (document := self.execution_context.graphql_document) is not None:
-            fault, path = _bad_literal(document), "document"
-        if fault is not None and path is not None:
-            extensions = {"code": "BAD_USER_INPUT", "path": path.split(".")}
-            self.execution_context.pre_execution_errors = [GraphQLError(fault, extensions=extensions)]
 
-    def _hold_cookie_to_its_origin(self) -> None:
-        """A browser sends the cookie for any page that asks, so a change by cookie must come from one of ours."""
-        context: Context = self.execution_context.context
-        operation = context.operation
-        from_socket = context.connection.scope["type"] == "websocket"
-        if operation.by_cookie and (from_socket or _kind(self.execution_context) != "query"):
-            origin = context.connection.headers.get("origin")
-            if origin not in context.settings.allowed_origins:
-                operation.caller = None
-                operation.refusal = Unauthenticated("The cookie does not count from this Origin. Send a bearer token.")
-                act_for({})
-
-    def _refuse_subscription_without_socket(self) -> None:
-        from_socket = self.execution_context.context.connection.scope["type"] == "websocket"
-        if not from_socket and _kind(self.execution_context) == OperationType.SUBSCRIPTION.value:
-            fault = "Subscriptions come over graphql-transport-ws."
-            self.execution_context.pre_execution_errors = [GraphQLError(fault, extensions={"code": "BAD_USER_INPUT"})]
+def _subscription_without_socket() -> GraphQLError:
+    fault = "Subscriptions come over graphql-transport-ws."
+    return GraphQLError(fault, extensions={"code": "BAD_USER_INPUT"})
 
 
 def _request_and_trace(connection: HTTPConnection) -> tuple[str, str]:
@@ -146,7 +184,12 @@ def _request_and_trace(connection: HTTPConnection) -> tuple[str, str]:
     """
     sent = connection.headers.get("x-request-id", "")
     trace = _TRACEPARENT.fullmatch(connection.headers.get("traceparent", ""))
-    return sent if _REQUEST_ID.fullmatch(sent) else uuid4().hex, trace[1] if trace else uuid4().hex
+    return sent if _REQUEST_ID.fullmatch(sent) else _new_id(), trace[1] if trace else _new_id()
+
+
+def _new_id() -> str:
+    # It tells requests apart and keeps nothing secret.
+    return f"{random.getrandbits(128):032x}"
 
 
 def _kind(execution_context: Any) -> str:
@@ -177,7 +220,7 @@ def _bad_string(value: Any, path: str) -> str | None:
 
 
 def _is_bad(text: str) -> bool:
-    return "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text)
+    return "\x00" in text or _SURROGATE.search(text) is not None
 
 
 class _Literals(Visitor):
@@ -201,9 +244,3 @@ class _Literals(Visitor):
         if self.fault is None:
             line = node.loc.start_token.line if node.loc else 0
             self.fault = f"Line {line} of the document holds {what}."
-
-
-def _bad_literal(document: DocumentNode) -> str | None:
-    visitor = _Literals()
-    visit(document, visitor)
-    return visitor.fault

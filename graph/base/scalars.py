@@ -16,7 +16,8 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def _write_instant(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    in_utc = value if value.tzinfo is UTC else value.astimezone(UTC)
+    return in_utc.isoformat()[:-6] + "Z"
 
 
 def _read_instant(value: Any) -> datetime:

@@ -30,13 +30,19 @@ DECLARED = "planwire"
 
 @dataclass(frozen=True)
 class Declared:
-    """What a field is made of. `needs`: columns of its own row. `through`: the row itself is handed on."""
+    """What a field is made of. `needs`: columns of its own row. `through`: the row itself is handed on.
+
+    `asked` makes the request of a page, or the key of what is found, out of the field's arguments. `whole`: with every
+    column.
+    """
 
     kind: str
     needs: tuple[str, ...] = ()
     read: Any = None
     through: bool = False
     permission: Permission | None = None
+    asked: Any = None
+    whole: bool = False
 
 
 def declaration(field: StrawberryField) -> Declared:
@@ -56,11 +62,12 @@ def columns(info: Info, type_name: str | None = None) -> Columns:
     """
     raw = info._raw_info
     nodes = tuple(raw.field_nodes)
-    found: Found = info.context.operation.once(
-        ("columns", *map(id, nodes), raw.return_type),
-        lambda: _found_below(raw.schema, raw.fragments, nodes, raw.return_type),
-    )
-    return _of_type(found, raw.return_type, type_name)
+    known = info.context.operation.of_text
+    key = (*map(id, nodes), raw.return_type, type_name)
+    if (listed := known.get(key)) is None:
+        found = _found_below(raw.schema, raw.fragments, nodes, raw.return_type)
+        listed = known[key] = _of_type(found, raw.return_type, type_name)
+    return listed
 
 
 def columns_below(

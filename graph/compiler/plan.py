@@ -7,6 +7,7 @@ A plan knows no caller and no row. It is kept for the operation and for the valu
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,9 @@ from graphql import (
     SelectionSetNode,
     VariableNode,
     get_named_type,
+    get_nullable_type,
     is_leaf_type,
+    is_list_type,
     is_non_null_type,
 )
 from graphql.execution import Executor
@@ -42,6 +45,17 @@ TYPENAME = "__typename"
 INTROSPECTION = ("__schema", "__type")
 
 
+class Shape(Enum):
+    """What a field gives for each object."""
+
+    LEAF = auto()
+    LEAVES = auto()
+    OBJECT = auto()
+    OBJECTS = auto()
+    NESTED = auto()
+    """Lists of lists."""
+
+
 @dataclass(slots=True, eq=False)
 class FieldPlan:
     """One field of a selection, with all nodes that ask for it."""
@@ -57,10 +71,15 @@ class FieldPlan:
     attribute: str
     is_required: bool
     leaf: Leaf | None
-    arguments: bool
-    """Whether the schema gives it any."""
+    source: Any
+    """Strawberry's field; None for a type of graphql-core's own."""
+    shape: "Shape"
+    has_variables: bool
+    """Whether its arguments hold any."""
     is_told: bool
     """Whether its source holds it, as a leaf."""
+    arguments: dict[str, Any] | None = None
+    """What its function takes, once it is known, where that is always the same."""
     selections: dict[str, "Selection"] = field(default_factory=dict)
     columns: Columns | None = None
     """Of the rows below it; None until they are asked for."""
@@ -74,6 +93,18 @@ class Selection:
 
     type: GraphQLObjectType
     fields: list[tuple[str, FieldPlan | None]]
+    functions: list[FieldPlan] = field(init=False)
+    """Those that are called; what they load goes into one batch."""
+    declared: list[FieldPlan] = field(init=False)
+    """Those that take more than a look at the source, and no call."""
+    builders: dict[bool, Any] = field(default_factory=dict)
+    join: Any = None
+    """Of the root: what is read in one statement; False where nothing is, None until that is known."""
+
+    def __post_init__(self) -> None:
+        pending = [each for _, each in self.fields if each is not None and not each.is_told]
+        self.functions = [each for each in pending if each.declared.kind in ("function", "plain")]
+        self.declared = [each for each in pending if each.declared.kind not in ("function", "plain")]
 
 
 class Plan:
@@ -86,6 +117,10 @@ class Plan:
         self.operation = executor.operation
         self.size = 0
         """How many fields it holds."""
+        self.of_text: dict[Hashable, Any] = {}
+        """What functions have found out about their selections."""
+        self.is_known = False
+        """Whether it was run before, so that types and selections are known."""
         root = executor.schema.get_root_type(executor.operation.operation)
         if root is None:
             raise TypeError("validation lets no operation through whose root type is missing")
@@ -112,6 +147,8 @@ class Plan:
 
     def columns(self, executor: Executor[Any], of: FieldPlan) -> Columns:
         """The columns that rows below the field are read with."""
+        if of.columns is None and of.declared.whole:
+            of.columns = of.declared.read.table.columns
         if of.columns is None:
             of.columns = columns_below(executor.schema, executor.fragment_definitions, tuple(of.nodes), of.type)
         return of.columns
@@ -151,9 +188,32 @@ def _planned(
         "id" if kind == "identifier" else node.name.value if strawberry_field is None else strawberry_field.python_name,
         is_non_null_type(definition.type),
         _leaf(parent, kind, definition.type),
-        bool(definition.args),
+        strawberry_field,
+        _shape(definition.type),
+        _has_variables(node),
         kind in ("column", "attribute", "identifier") and is_leaf_type(inner),
     )
+
+
+def _shape(type_: GraphQLOutputType) -> Shape:
+    inner: Any = get_nullable_type(type_)
+    if not is_list_type(inner):
+        return Shape.LEAF if is_leaf_type(inner) else Shape.OBJECT
+    item = get_nullable_type(inner.of_type)
+    if is_list_type(item):
+        return Shape.NESTED
+    return Shape.LEAVES if is_leaf_type(item) else Shape.OBJECTS
+
+
+def _has_variables(node: FieldNode) -> bool:
+    pending: list[Any] = [argument.value for argument in node.arguments or ()]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, VariableNode):
+            return True
+        pending.extend(getattr(value, "values", None) or ())
+        pending.extend(each.value for each in getattr(value, "fields", None) or ())
+    return False
 
 
 def _leaf(parent: GraphQLObjectType, kind: str, type_: GraphQLOutputType) -> Leaf | None:

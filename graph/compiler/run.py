@@ -4,8 +4,7 @@ Leaf values are told at once; the fields that need something read are done one a
 then what they gave is done in the same way. What a field gives for an object is its value or what went wrong with it.
 """
 
-import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,6 @@ from graphql import (
     GraphQLObjectType,
     OperationType,
     Undefined,
-    get_argument_values,
     is_abstract_type,
     is_list_type,
     is_non_null_type,
@@ -26,9 +24,11 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from domain.base import telemetry
 from domain.base.errors import NotFound
 from graph.base.paging import Listed
+from graph.compiler.call import call, key_of
 from graph.compiler.load import Loads
 from graph.compiler.plan import FieldPlan, Plan, Plans, Selection
 from graph.compiler.respond import NullData, Spot, refuse
+from graph.compiler.straight import Straight
 
 TOO_DEEP = "Selections are nested too deeply. Execution aborted."
 _plans = Plans()
@@ -59,7 +59,14 @@ class Compiled(StrawberryGraphQLCoreExecutionContext):
         return self.build_response(None)
 
     async def _answer(self, plan: Plan, *, serially: bool) -> Any:
+        self.context_value.operation.of_text = plan.of_text
         try:
+            if plan.is_known and not serially:
+                try:
+                    return self.build_response(await Straight(self, plan).data())
+                except Exception:
+                    telemetry.DETOURS.inc()
+            plan.is_known = True
             return await _Run(self, plan).answer(serially=serially)
         except RecursionError:
             # Answered outside of this block: the error would keep all frames of the recursion alive.
@@ -94,7 +101,6 @@ class _Run:
 
     async def _select(self, selection: Selection, spots: list[Spot]) -> None:
         """Fill the objects, which are all of the selection's type."""
-        pending: list[FieldPlan] = []
         for key, field in selection.fields:
             if field is None:
                 for spot in spots:
@@ -104,12 +110,14 @@ class _Run:
             else:
                 for spot in spots:
                     spot.out[key] = None
-                pending.append(field)
-        functions = [field for field in pending if field.declared.kind in ("function", "plain")]
-        called = await self._call(functions, spots) if functions else {}
-        for field in pending:
-            values = called[id(field)] if id(field) in called else await self._given(field, spots)
-            await self._complete(field, spots, values)
+        called = await self._call(selection.functions, spots) if selection.functions else {}
+        for field in selection.functions:
+            await self._complete(field, spots, called[id(field)])
+        for field in selection.declared:
+            await self._complete(field, spots, await self._given(field, spots))
+
+    async def _call(self, fields: list[FieldPlan], spots: list[Spot]) -> dict[int, list[Any]]:
+        return await call(self._executor, fields, [spot.source for spot in spots])
 
     def _tell(self, field: FieldPlan, spots: list[Spot]) -> None:
         """Leaf values that the source holds itself; others are completed in their turn."""
@@ -137,45 +145,6 @@ class _Run:
 
     # What fields give.
 
-    async def _call(self, fields: list[FieldPlan], spots: list[Spot]) -> dict[int, list[Any]]:
-        """What functions give, all of them together, so that what they load goes into one batch."""
-        waiting: list[Awaitable[Any]] = []
-        places: list[tuple[list[Any], int]] = []
-        given: dict[int, list[Any]] = {}
-        for field in fields:
-            values = given[id(field)] = [None] * len(spots)
-            try:
-                arguments = self._arguments(field)
-            except Exception as fault:
-                given[id(field)] = [fault] * len(spots)
-                continue
-            info = self._info(field)
-            resolve: Any = field.definition.resolve
-            for number, spot in enumerate(spots):
-                try:
-                    value = resolve(spot.source, info, **arguments)
-                except Exception as fault:
-                    value = fault
-                if isinstance(value, Awaitable):
-                    waiting.append(value)
-                    places.append((values, number))
-                else:
-                    values[number] = value
-        for (values, number), value in zip(places, await _all(waiting), strict=True):
-            values[number] = value
-        # A list may hold what is still to be awaited.
-        unready = [
-            (value, number)
-            for values in given.values()
-            for value in values
-            if isinstance(value, list)
-            for number, item in enumerate(value)
-            if isinstance(item, Awaitable)
-        ]
-        for (items, number), item in zip(unready, await _all([items[n] for items, n in unready]), strict=True):
-            items[number] = item
-        return given
-
     async def _given(self, field: FieldPlan, spots: list[Spot]) -> list[Any]:
         """What a declared field gives."""
         try:
@@ -189,6 +158,10 @@ class _Run:
             return await self._to_one(field, spots)
         if kind == "pages":
             return await self._pages(field, spots)
+        if kind == "found":
+            return await self._found(field, len(spots))
+        if kind == "itself":
+            return [spot.source for spot in spots]
         if kind == "to_many":
             org = declared.needs[-1]
             faults: dict[int, Exception] = {}
@@ -225,6 +198,10 @@ class _Run:
             return [NotFound(field.name) if value is None else value for value in found]
         return found
 
+    async def _found(self, field: FieldPlan, count: int) -> list[Any]:
+        key = await key_of(self._executor, field)
+        return await self._loads.rows(field.declared.read, [key] * count, self._plan.columns(self._executor, field))
+
     async def _pages(self, field: FieldPlan, spots: list[Spot]) -> list[Any]:
         """Connections that are still to be read. The request is the same for all objects."""
         first = (await self._call([field], spots[:1]))[id(field)][0]
@@ -243,17 +220,6 @@ class _Run:
         listed: list[Listed] = [spot.source for spot in spots]
         found = await self._loads.each([(each.read.totals, each.key, (each.asked,)) for each in listed])
         return [value or 0 for value in found]
-
-    def _arguments(self, field: FieldPlan) -> dict[str, Any]:
-        if not field.arguments:
-            return {}
-        return get_argument_values(field.definition, field.nodes[0], self._executor.variable_values)
-
-    def _info(self, field: FieldPlan) -> Any:
-        # The path is that of no object in particular; nobody reads it.
-        return self._executor.build_resolve_info(
-            field.definition, field.nodes, field.parent, Path(None, field.key, field.parent.name)
-        )
 
     # What becomes of it.
 
@@ -320,6 +286,10 @@ class _Run:
                 at_item = Spot(None, None, spot, items, index, is_non_null_type(type_.of_type), None)
                 refuse(self._executor.collected_errors, fault, field.nodes, at_item)
 
+    def _info(self, field: FieldPlan) -> Any:
+        path = Path(None, field.key, field.parent.name)
+        return self._executor.build_resolve_info(field.definition, field.nodes, field.parent, path)
+
     def _runtime_type(self, field: FieldPlan, type_: Any, value: Any) -> GraphQLObjectType:
         executor, info = self._executor, self._info(field)
         found: GraphQLObjectType = type_
@@ -334,18 +304,3 @@ class _Run:
 
 def _no_null(field: FieldPlan) -> TypeError:
     return TypeError(f"Cannot return null for non-nullable field {field.parent.name}.{field.name}.")
-
-
-async def _all(waiting: Sequence[Awaitable[Any]]) -> list[Any]:
-    """What each gives, or what went wrong with it. Together, so that what they load goes into one batch."""
-    if len(waiting) == 1:
-        try:
-            return [await waiting[0]]
-        except Exception as fault:
-            return [fault]
-    values = list(await asyncio.gather(*waiting, return_exceptions=True)) if waiting else []
-    for value in values:
-        # A cancellation is no failure of a field.
-        if isinstance(value, BaseException) and not isinstance(value, Exception):
-            raise value
-    return values

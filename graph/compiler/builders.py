@@ -1,0 +1,111 @@
+"""Functions that build the objects of a selection, written as Python for each selection.
+
+A call a field and object would cost more than all else. What such a function meets that it does not know (a null where
+none may be, a value of another type) it gives to the slower function for the field's type, or raises.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from graphql import GraphQLBoolean, GraphQLEnumType, GraphQLID, GraphQLInt, GraphQLString, get_named_type
+
+from graph.base.nodes import kind_of
+from graph.compiler.plan import FieldPlan, Selection
+from graph.compiler.respond import Leaf
+
+Build = Callable[[Sequence[Any]], list[dict[str, Any]]]
+# `v` is the value. What is told as it is costs no call.
+_PLAIN: dict[Any, str] = {
+    GraphQLString: "v.__class__ is str",
+    GraphQLID: "v.__class__ is str",
+    GraphQLBoolean: "v.__class__ is bool",
+    GraphQLInt: "v.__class__ is int and -2147483648 <= v <= 2147483647",
+}
+
+
+class NoNull(Exception):
+    """There is a null where none may be."""
+
+
+class Written:
+    """The source of one function, and the objects that it names."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Any] = {"NoNull": NoNull}
+
+    def object(self, selection: Selection, value: Callable[[str], str], inner: Callable[[FieldPlan], str]) -> str:
+        """A dict display for an object of the selection.
+
+        `value` gives the expression of an attribute, `inner` that of a field that is no leaf of the source's own.
+        """
+        parts = []
+        for key, field in selection.fields:
+            if field is None:
+                told = repr(selection.type.name)
+            elif field.is_told:
+                told = self._leaf(field, value(field.attribute))
+            else:
+                told = inner(field)
+            parts.append(f"{key!r}: {told}")
+        return "{" + ", ".join(parts) + "}"
+
+    def function(self, parameter: str, result: str) -> Any:
+        """The function of the parameter with that result."""
+        # Response keys are names of GraphQL, all else is written here: nothing of a client's is code.
+        exec(f"def build({parameter}):\n    return {result}\n", self.names)  # noqa: S102
+        return self.names["build"]
+
+    def _leaf(self, field: FieldPlan, value: str) -> str:
+        if field.declared.kind == "identifier":
+            return f"{kind_of(field.parent.name) + '_'!r} + {value}.hex"
+        named = get_named_type(field.type)
+        told = _told(field)
+        if isinstance(named, GraphQLEnumType):
+            return f"{self._name(_Memo(told))}[{value}]"
+        if (plain := _PLAIN.get(named)) is not None:
+            # The order of evaluation binds `v` before it is looked at.
+            return f"(v if ((v := {value}) is not None) and ({plain}) else {self._name(told)}(v))"
+        return f"{self._name(told)}({value})"
+
+    def _name(self, value: Any) -> str:
+        name = f"f{len(self.names)}"
+        self.names[name] = value
+        return name
+
+
+class _Memo(dict[Hashable, Any]):
+    """What was told of the values of an enum so far. There are only so many of them."""
+
+    def __init__(self, told: Leaf) -> None:
+        super().__init__()
+        self._told = told
+
+    def __missing__(self, value: Hashable) -> Any:
+        found = self[value] = self._told(value)
+        return found
+
+
+def _told(field: FieldPlan) -> Leaf:
+    """How the field's value is told, null among them."""
+    leaf: Any = field.leaf
+    if not field.is_required:
+        return lambda value: None if value is None else leaf(value)
+
+    def told(value: Any) -> Any:
+        if value is None:
+            raise NoNull
+        return leaf(value)
+
+    return told
+
+
+def builder(selection: Selection, *, of_rows: bool) -> Build:
+    """Sources -> their objects, with null for each field that is not read yet. Raises whatever comes up."""
+    written = Written()
+
+    def value(name: str) -> str:
+        return f"s[{name!r}]" if of_rows else f"s.{name}"
+
+    display = written.object(selection, value, lambda _: "None")
+    build: Build = written.function("sources", f"[{display} for s in sources]")
+    return build

@@ -1,0 +1,204 @@
+"""The straight way through a plan: as `run` does it, but for nothing going wrong.
+
+Objects of one selection are built by one function, without a place for each where an error could be noted. At the first
+thing that is not as expected, an exception or a null where none may be or a type that was not met before, `Detour` or
+whatever was raised ends it, and `run` does everything anew with all care: what was read is still known. So a plan's
+first run is never straight, since it is then that types and selections are found.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+from graphql.execution import Executor
+
+from graph.base.paging import Listed
+from graph.compiler.builders import builder
+from graph.compiler.call import arguments_of, call, key_of
+from graph.compiler.join import MOST_ROWS, Join, joinable
+from graph.compiler.plan import FieldPlan, Plan, Selection, Shape
+
+
+class Detour(Exception):
+    """Something is not as it is straight on."""
+
+
+class Straight:
+    """One straight execution of a plan."""
+
+    def __init__(self, executor: Executor[Any], plan: Plan) -> None:
+        self._executor = executor
+        self._plan = plan
+        self._operation = executor.context_value.operation
+
+    async def data(self) -> dict[str, Any]:
+        """The answer of a query or of an event. Raises whatever goes wrong."""
+        root = self._plan.root
+        if root.join is None:
+            root.join = self._join(root) or False
+        (data,) = await self.select(root, [self._executor.root_value])
+        return data
+
+    def _join(self, root: Selection) -> Join | None:
+        """What reads the single objects of the root, where there is more than one row to read."""
+        counts = {id(field): joinable(self._executor, self._plan, field) for field in root.declared}
+        fields = [field for field in root.declared if counts[id(field)]]
+        rows = sum(counts.values())
+        return Join(self._executor, self._plan, fields) if 1 < rows <= MOST_ROWS else None
+
+    async def select(self, selection: Selection, sources: Sequence[Any]) -> list[dict[str, Any]]:
+        """An object for each source, which are all of the selection's type. Raises whatever goes wrong."""
+        of_rows = isinstance(sources[0], asyncpg.Record)
+        build = selection.builders.get(of_rows)
+        if build is None:
+            build = selection.builders[of_rows] = builder(selection, of_rows=of_rows)
+        built = build(sources)
+        if selection.functions:
+            called = await call(self._executor, selection.functions, sources)
+            for field in selection.functions:
+                await self._complete(field, built, called[id(field)])
+        if join := selection.join:
+            keys = [await key_of(self._executor, field) for field in join.fields]
+            built[0].update(await join.objects(self._operation.actor, keys))
+        for field in selection.declared:
+            if not join or field not in join.fields:
+                await self._complete(field, built, await self._values(field, sources))
+        return built
+
+    async def _complete(self, field: FieldPlan, built: list[dict[str, Any]], values: Sequence[Any]) -> None:
+        """Put what the field gave into the objects."""
+        key, shape = field.key, field.shape
+        if shape is Shape.OBJECT:
+            present = [value for value in values if value is not None]
+            if len(present) == len(values):
+                for each, made in zip(built, await self._objects(field, present), strict=True):
+                    each[key] = made
+                return
+            if field.is_required:
+                raise Detour
+            made_of = iter(await self._objects(field, present))
+            for each, value in zip(built, values, strict=True):
+                if value is not None:
+                    each[key] = next(made_of)
+        elif shape is Shape.OBJECTS:
+            if any(value.__class__ is not list for value in values):
+                raise Detour
+            made_of = iter(await self._objects(field, [item for value in values for item in value]))
+            for each, value in zip(built, values, strict=True):
+                each[key] = [next(made_of) for _ in value]
+        elif shape is Shape.LEAF:
+            leaf: Any = field.leaf
+            for each, value in zip(built, values, strict=True):
+                if value is not None:
+                    if isinstance(value, Exception):
+                        raise value
+                    each[key] = leaf(value)
+                elif field.is_required:
+                    raise Detour
+        elif shape is Shape.LEAVES:
+            leaf = field.leaf
+            for each, value in zip(built, values, strict=True):
+                if value.__class__ is not list or None in value:
+                    raise Detour
+                each[key] = [leaf(item) for item in value]
+        else:
+            raise Detour
+
+    async def _objects(self, field: FieldPlan, values: list[Any]) -> list[dict[str, Any]]:
+        """The objects that the values are the sources of, in their order."""
+        classes = set(map(type, values))
+        if len(classes) == 1:
+            return await self.select(_selection(field, classes.pop()), values)
+        found: list[Any] = [None] * len(values)
+        for each in classes:
+            numbers = [number for number, value in enumerate(values) if type(value) is each]
+            made = await self.select(_selection(field, each), [values[number] for number in numbers])
+            for number, one in zip(numbers, made, strict=True):
+                found[number] = one
+        return found
+
+    async def _values(self, field: FieldPlan, sources: Sequence[Any]) -> Sequence[Any]:
+        """What a declared field gives."""
+        declared = field.declared
+        kind = declared.kind
+        if kind == "to_one":
+            keys = _taken(sources, declared.needs)
+            known = await self._read(declared.read, keys, self._columns(field))
+            return list(map(known.get, keys))
+        if kind == "to_many":
+            if declared.permission is not None:
+                for org_id in set(_taken(sources, declared.needs[-1:])):
+                    self._operation.actor.require(declared.permission, org_id=org_id)
+            keys = _taken(sources, declared.needs[:1])
+            known = await self._read(declared.read, keys, self._columns(field))
+            return [known.get(key) or [] for key in keys]
+        if kind == "count":
+            keys = _taken(sources, declared.needs[:1])
+            known = await self._read(declared.read, keys)
+            return [known.get(key) or 0 for key in keys]
+        if kind == "pages":
+            return self._listed(field, sources)
+        if kind == "part":
+            return await self._parts(field, sources)
+        if kind == "total":
+            return await self._totals(sources)
+        if kind == "itself":
+            return sources
+        if kind == "found":
+            key = await key_of(self._executor, field)
+            known = await self._read(declared.read, [key], self._columns(field))
+            return [known.get(key)] * len(sources)
+        if kind in ("column", "attribute"):
+            return _taken(sources, (field.attribute,))
+        raise Detour
+
+    def _listed(self, field: FieldPlan, sources: Sequence[Any]) -> list[Listed]:
+        """Connections that are still to be read. The request is the same for all objects."""
+        asked = field.declared.asked(**arguments_of(self._executor, field))
+        read, columns = field.declared.read, self._columns(field)
+        return [Listed(read, key, asked, columns) for key in _taken(sources, field.declared.needs)]
+
+    async def _parts(self, field: FieldPlan, sources: Sequence[Listed]) -> list[Any]:
+        """A part of each connection's page, which is read once for all parts of it."""
+        first, part = sources[0], field.declared.read
+        if any(each.asked is not first.asked or each.read is not first.read for each in sources):
+            raise Detour
+        keys = [each.key for each in sources]
+        known = await self._read(first.read, keys, first.columns, first.asked)
+        return [part(known[key]) for key in keys]
+
+    async def _totals(self, sources: Sequence[Listed]) -> list[Any]:
+        first = sources[0]
+        if any(each.asked is not first.asked or each.read is not first.read for each in sources):
+            raise Detour
+        keys = [each.key for each in sources]
+        known = await self._read(first.read.totals, keys, first.asked)
+        return [known.get(key) or 0 for key in keys]
+
+    async def _read(self, read: Any, keys: Sequence[Any], *arguments: Any) -> dict[Any, Any]:
+        wanted = dict.fromkeys(keys)
+        wanted.pop(None, None)
+        known: dict[Any, Any] = await self._operation.read(read, list(wanted), *arguments) if wanted else {}
+        return known
+
+    def _columns(self, field: FieldPlan) -> Any:
+        return self._plan.columns(self._executor, field)
+
+
+def _selection(field: FieldPlan, class_: type[Any]) -> Selection:
+    """What is asked of objects of the class."""
+    type_ = field.classes.get(class_)
+    found = None if type_ is None else field.selections.get(type_.name)
+    if found is None:
+        raise Detour
+    return found
+
+
+def _taken(sources: Sequence[Any], names: Sequence[str]) -> list[Any]:
+    """An attribute of each source, or a tuple of several."""
+    if len(names) > 1:
+        return list(zip(*(_taken(sources, [name]) for name in names), strict=True))
+    (name,) = names
+    if isinstance(sources[0], asyncpg.Record):
+        return [source[name] for source in sources]
+    return [getattr(source, name) for source in sources]
