@@ -20,12 +20,18 @@ from graph.base.operations import bad_variable, begin, end, hold_cookie_to_its_o
 from graph.compiler.run import Compiled
 
 
-async def run(schema: GraphQLSchema, ready: Ready, variables: dict[str, Any] | None, context: Context) -> Any:
+async def run(
+    schema: GraphQLSchema,
+    executor: type[Compiled],
+    ready: Ready,
+    variables: dict[str, Any] | None,
+    context: Context,
+) -> Any:
     """The answer to the operation, an ExecutionResult."""
     operation = await begin(context, shows_cursor=ready.shows_cursor)
     errors: list[GraphQLError] = []
     try:
-        data, faults = await _answer(schema, ready, variables or {}, context)
+        data, faults = await _answer(schema, executor, ready, variables or {}, context)
         errors = [coded(fault, running()) for fault in faults] if faults else errors
         return ExecutionResult(data=data, errors=errors or None)
     finally:
@@ -33,7 +39,7 @@ async def run(schema: GraphQLSchema, ready: Ready, variables: dict[str, Any] | N
 
 
 async def _answer(
-    schema: GraphQLSchema, ready: Ready, variables: dict[str, Any], context: Context
+    schema: GraphQLSchema, executor: type[Compiled], ready: Ready, variables: dict[str, Any], context: Context
 ) -> tuple[Any, list[GraphQLError]]:
     """Data and errors."""
     if variables and (fault := bad_variable(variables)) is not None:
@@ -42,7 +48,7 @@ async def _answer(
     values = ready.variables(variables)
     if isinstance(values, list):
         return None, values
-    executor = Compiled(
+    execution = executor(
         schema,
         ready.fragment_definitions,
         ready.fragments,
@@ -56,7 +62,7 @@ async def _answer(
         is_awaitable=optimized_is_awaitable,
     )
     try:
-        found = executor.execute_operation()
+        found = execution.execute_operation()
         result = found if isinstance(found, GraphQLCoreResult) else await found
     except Exception as fault:
         return None, [fault if isinstance(fault, GraphQLError) else GraphQLError(str(fault), original_error=fault)]

@@ -38,7 +38,7 @@ class Straight:
     def __init__(self, schema: Schema, settings: Settings, adapters: Adapters, live: Live, rest: ASGIApp) -> None:
         if schema.ready is None:
             raise TypeError("graphql-core runs everything of this schema")
-        self._schema = schema._schema
+        self._schema = schema
         self._ready: ReadyOperations = schema.ready
         self._settings = settings
         self._adapters = adapters
@@ -57,7 +57,7 @@ class Straight:
             return
         headers = Headers()
         context = Context(self._settings, self._adapters, HTTPConnection(scope), headers, self._live)
-        result = await run(self._schema, ready, asked.get("variables"), context)
+        result = await run(self._schema._schema, self._schema.executor, ready, asked.get("variables"), context)
         answer = _written(result)
         length = (b"content-length", b"%d" % len(answer))
         await send({"type": "http.response.start", "status": 200, "headers": [*headers.raw_headers, length]})

@@ -81,6 +81,7 @@ class Schema(strawberry.Schema):
 
     ready: ReadyOperations | None = None
     """What may run at once; None where graphql-core runs everything."""
+    executor: type[Compiled] = Compiled
 
     async def execute(
         self,
@@ -96,7 +97,7 @@ class Schema(strawberry.Schema):
         allowed = DEFAULT_ALLOWED_OPERATION_TYPES if allowed_operation_types is None else allowed_operation_types
         ready = self.ready.of(query, operation_name) if self.ready is not None and query else None
         if ready is not None and ready.kind in _AT_ONCE and OperationType(ready.kind) in allowed:
-            found: ExecutionResult = await run(self._schema, ready, variable_values, context_value)
+            found: ExecutionResult = await run(self._schema, self.executor, ready, variable_values, context_value)
             return found
         return await super().execute(
             query,
@@ -148,8 +149,8 @@ def build(executor: type[StrawberryGraphQLCoreExecutionContext]) -> Schema:
     _describe(made._schema)
     # Given to Strawberry it would become a directive of Strawberry's, which runs too late.
     made._schema.directives += (IDEMPOTENT,)
-    if executor is Compiled:
-        made.ready = ReadyOperations(made._schema)
+    if issubclass(executor, Compiled):
+        made.ready, made.executor = ReadyOperations(made._schema), executor
     return made
 
 

@@ -45,7 +45,8 @@ def _function(executor: Executor[Any], field: FieldPlan) -> Callable[[Any], Any]
     """The field's function of its source. Raises GraphQLError for its arguments."""
     raw = _raw_info(executor, field)
     resolver = getattr(field.source, "base_resolver", None)
-    if resolver is None or field.source.extensions:
+    # The function of a subscription gives its events; here one of them is already there.
+    if resolver is None or field.source.extensions or field.source.is_subscription:
         resolve: Any = field.definition.resolve
         given = get_argument_values(field.definition, field.nodes[0], executor.variable_values)
         return lambda source: resolve(source, raw, **given)

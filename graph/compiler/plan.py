@@ -119,8 +119,6 @@ class Plan:
         """How many fields it holds."""
         self.of_text: dict[Hashable, Any] = {}
         """What functions have found out about their selections."""
-        self.is_known = False
-        """Whether it was run before, so that types and selections are known."""
         root = executor.schema.get_root_type(executor.operation.operation)
         if root is None:
             raise TypeError("validation lets no operation through whose root type is missing")

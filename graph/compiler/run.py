@@ -37,6 +37,9 @@ _plans = Plans()
 class Compiled(StrawberryGraphQLCoreExecutionContext):
     """Graphql-core's executor, with the execution itself put in its place. Introspection is left to it."""
 
+    goes_straight = True
+    """Whether it tries the straight way first."""
+
     def execute_operation(self, serially: bool | None = None) -> Any:
         try:
             plan = _plans.of(self)
@@ -61,13 +64,12 @@ class Compiled(StrawberryGraphQLCoreExecutionContext):
     async def _answer(self, plan: Plan, *, serially: bool) -> Any:
         self.context_value.operation.of_text = plan.of_text
         try:
-            if plan.is_known and not serially:
+            if self.goes_straight and not serially:
                 try:
                     return self.build_response(await Straight(self, plan).data())
                 except Exception:
                     telemetry.DETOURS.inc()
-            plan.is_known = True
-            return await _Run(self, plan).answer(serially=serially)
+            return await _Run(self, plan, goes_straight=self.goes_straight and serially).answer(serially=serially)
         except RecursionError:
             # Answered outside of this block: the error would keep all frames of the recursion alive.
             pass
@@ -79,8 +81,9 @@ class Compiled(StrawberryGraphQLCoreExecutionContext):
 class _Run:
     """One execution of a plan."""
 
-    def __init__(self, executor: Compiled, plan: Plan) -> None:
+    def __init__(self, executor: Compiled, plan: Plan, *, goes_straight: bool) -> None:
         self._executor = executor
+        self._goes_straight = goes_straight
         self._plan = plan
         self._loads = Loads(executor.context_value)
 
@@ -244,8 +247,22 @@ class _Run:
                 for spot in found:
                     refuse(self._executor.collected_errors, fault, field.nodes, spot)
                 continue
-            if found:
+            if found and not await self._went_straight(selection, found):
                 await self._select(selection, found)
+
+    async def _went_straight(self, selection: Selection, spots: list[Spot]) -> bool:
+        """Fill what a mutation gave, if nothing goes wrong. Where something does, the rest is done with care."""
+        if not self._goes_straight:
+            return False
+        try:
+            built = await Straight(self._executor, self._plan).select(selection, [spot.source for spot in spots])
+        except Exception:
+            telemetry.DETOURS.inc()
+            self._goes_straight = False
+            return False
+        for spot, made in zip(spots, built, strict=True):
+            spot.out.update(made)
+        return True
 
     def _place(self, field: FieldPlan, type_: Any, value: Any, at: Any, below: dict[str, list[Spot]]) -> None:
         """Complete one value. Raises what is wrong with it."""

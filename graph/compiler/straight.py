@@ -1,15 +1,15 @@
 """The straight way through a plan: as `run` does it, but for nothing going wrong.
 
 Objects of one selection are built by one function, without a place for each where an error could be noted. At the first
-thing that is not as expected, an exception or a null where none may be or a type that was not met before, `Detour` or
-whatever was raised ends it, and `run` does everything anew with all care: what was read is still known. So a plan's
-first run is never straight, since it is then that types and selections are found.
+thing that is not as expected, an exception or a null where none may be or a member of a union that was not met before,
+`Detour` or whatever was raised ends it, and `run` does everything anew with all care: what was read is still known.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
+from graphql import GraphQLObjectType, get_named_type
 from graphql.execution import Executor
 
 from graph.base.paging import Listed
@@ -108,14 +108,26 @@ class Straight:
         """The objects that the values are the sources of, in their order."""
         classes = set(map(type, values))
         if len(classes) == 1:
-            return await self.select(_selection(field, classes.pop()), values)
+            return await self.select(self._selection(field, values[0]), values)
         found: list[Any] = [None] * len(values)
         for each in classes:
             numbers = [number for number, value in enumerate(values) if type(value) is each]
-            made = await self.select(_selection(field, each), [values[number] for number in numbers])
+            selection = self._selection(field, values[numbers[0]])
+            made = await self.select(selection, [values[number] for number in numbers])
             for number, one in zip(numbers, made, strict=True):
                 found[number] = one
         return found
+
+    def _selection(self, field: FieldPlan, value: Any) -> Selection:
+        """What is asked of objects of the value's class."""
+        type_ = field.classes.get(type(value))
+        if type_ is None:
+            named: Any = get_named_type(field.type)
+            # Which member of a union it is, is for `run` to find out, once a class.
+            if not isinstance(named, GraphQLObjectType) or not _is_of(named, value):
+                raise Detour
+            type_ = field.classes[type(value)] = named
+        return self._plan.selection(self._executor, field, type_)
 
     async def _values(self, field: FieldPlan, sources: Sequence[Any]) -> Sequence[Any]:
         """What a declared field gives."""
@@ -185,13 +197,8 @@ class Straight:
         return self._plan.columns(self._executor, field)
 
 
-def _selection(field: FieldPlan, class_: type[Any]) -> Selection:
-    """What is asked of objects of the class."""
-    type_ = field.classes.get(class_)
-    found = None if type_ is None else field.selections.get(type_.name)
-    if found is None:
-        raise Detour
-    return found
+def _is_of(type_: Any, value: Any) -> bool:
+    return type_.is_type_of is None or bool(type_.is_type_of(value, None))
 
 
 def _taken(sources: Sequence[Any], names: Sequence[str]) -> list[Any]:

@@ -24,6 +24,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from domain.base import clock
 from graph.base.context import Operation
+from graph.compiler.run import Compiled
 from graph.schema import Schema, build, schema
 from tests.client import Answer, GraphQL, aside
 
@@ -39,6 +40,18 @@ class Unpropagated(StrawberryGraphQLCoreExecutionContext):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.error_propagation = False
+
+
+class Careful(Compiled):
+    """The compiler as it goes on where the straight way ends."""
+
+    goes_straight = False
+
+
+@cache
+def careful() -> Schema:
+    """The same schema, never run straight."""
+    return build(Careful)
 
 
 @cache
@@ -105,10 +118,11 @@ class Outcome:
 
 
 async def compare(request: Request) -> Outcome:
-    """The compiler's outcome of a query, which must agree with graphql-core's."""
+    """The compiler's outcome of a query, which must agree with graphql-core's, whichever way it goes."""
     with clock.frozen(clock.now()):
         mine = await request.through(schema)
         await judge(mine, request, request.through)
+        await judge(await request.through(careful()), request, request.through)
     return mine
 
 

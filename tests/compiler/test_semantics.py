@@ -9,8 +9,9 @@ import pytest
 import strawberry
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
+from graph.base.context import Operation
 from graph.compiler.run import Compiled
-from tests.compiler.referee import Outcome, disagreement
+from tests.compiler.referee import Careful, Outcome, disagreement
 
 
 class Fault(Exception):
@@ -197,6 +198,7 @@ class Context:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.operation = Operation(None, None, "none")
 
 
 def built(executor: Any) -> strawberry.Schema:
@@ -204,7 +206,7 @@ def built(executor: Any) -> strawberry.Schema:
     return strawberry.Schema(Query, Mutation, types=[Cat, Dog], execution_context_class=executor)
 
 
-COMPILED, CORE = built(Compiled), built(StrawberryGraphQLCoreExecutionContext)
+COMPILED, CAREFUL, CORE = built(Compiled), built(Careful), built(StrawberryGraphQLCoreExecutionContext)
 
 SAME = [
     "{ cat { name lives color rows holes slow } }",
@@ -245,17 +247,19 @@ async def asked(schema: strawberry.Schema, document: str, **variables: Any) -> t
     return Outcome.of(result), context.texts
 
 
+@pytest.mark.parametrize("compiled", [COMPILED, CAREFUL], ids=["straight", "careful"])
 @pytest.mark.parametrize("document", SAME)
-async def test_the_answers_are_equal(document: str) -> None:
-    mine, theirs = await asked(COMPILED, document, t=None), await asked(CORE, document, t=None)
+async def test_the_answers_are_equal(document: str, compiled: strawberry.Schema) -> None:
+    mine, theirs = await asked(compiled, document, t=None), await asked(CORE, document, t=None)
 
     assert disagreement(mine[0], theirs[0], None) is None, (mine, theirs)
     assert mine[1] == theirs[1]
 
 
+@pytest.mark.parametrize("compiled", [COMPILED, CAREFUL], ids=["straight", "careful"])
 @pytest.mark.parametrize("document", FREE)
-async def test_of_failures_below_one_null_one_is_told(document: str) -> None:
-    mine, theirs = (await asked(COMPILED, document))[0], (await asked(CORE, document))[0]
+async def test_of_failures_below_one_null_one_is_told(document: str, compiled: strawberry.Schema) -> None:
+    mine, theirs = (await asked(compiled, document))[0], (await asked(CORE, document))[0]
 
     assert disagreement(mine, theirs, [*mine.errors, *theirs.errors]) is None, (mine, theirs)
 
