@@ -83,6 +83,33 @@ class Order:
 
     def beyond(self, values: tuple[Any, ...], backward: bool) -> Sql:
         """Holds for rows beyond the place that `values` name."""
+        # An index is entered at the place only by a comparison of rows. Steps alone would read it from its beginning.
+        alike = self._alike()
+        if alike == len(self.keys):
+            return self._compared(values, alike, ">", backward)
+        steps = self._stepwise(values, backward)
+        return all_of([self._compared(values, alike, ">=", backward), steps]) if alike else steps
+
+    def _alike(self) -> int:
+        """How many of the first keys can be compared as one row: none is ever null, and all run one way."""
+        # Columns of a joined table are in no index with the table's own; the first alone still narrows its table.
+        candidates = self.keys[:1] if self.join else self.keys
+        for count, key in enumerate(candidates):
+            if key.nullable or key.descending != self.keys[0].descending:
+                return count
+        return len(candidates)
+
+    def _compared(self, values: tuple[Any, ...], count: int, sign: str, backward: bool) -> Sql:
+        """The first keys as a row against the place; `sign` as if they ascended."""
+        if self.keys[0].descending != backward:
+            sign = sign.replace(">", "<")
+        keys = self.keys[:count]
+        columns = ", ".join(key.expression for key in keys)
+        places = joined(", ", [sql(f"{{}}::{key.kind.value}", value) for key, value in zip(keys, values, strict=False)])
+        return sql(f"({columns}) {sign} ({{}})", places)
+
+    def _stepwise(self, values: tuple[Any, ...], backward: bool) -> Sql:
+        """Key by key: beyond the place in one, and at the place in all before it."""
         steps = []
         for depth, key in enumerate(self.keys):
             before = [earlier.same(value) for earlier, value in zip(self.keys[:depth], values, strict=False)]

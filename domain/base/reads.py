@@ -132,6 +132,10 @@ class Table(Generic[R]):
         """Every column of the row."""
         return tuple(self.row.__annotations__)
 
+    def own(self, columns: Iterable[str]) -> Columns:
+        """Those of the columns that the table has."""
+        return tuple(name for name in columns if name in self.row.__annotations__)
+
     def select(self, actor: Actor, columns: Iterable[str]) -> Sql:
         """The select list for the columns; each keeps its name."""
         return _closed(self.listed(columns), actor)

@@ -38,12 +38,9 @@ keys_by_ids = One(API_KEY_ACTORS, visible_keys)
 
 
 async def by_refs(
-    actor: Actor, refs: Sequence[Ref], columns: Columns = ()
+    actor: Actor, refs: Sequence[Ref], columns: Columns
 ) -> dict[Ref, UserRow | ApiKeyActorRow | SystemActor]:
-    """(kind, id) -> who it is; one whom the caller may not see is left out.
-
-    `columns` is not looked at: the rows are small, and of several types.
-    """
+    """(kind, id) -> who it is, with the columns that its table has; one whom the caller may not see is left out."""
     found: dict[Ref, UserRow | ApiKeyActorRow | SystemActor] = {}
     ids: dict[str, list[UUID]] = {}
     for kind, id in refs:
@@ -52,9 +49,9 @@ async def by_refs(
         else:
             ids.setdefault(kind, []).append(id)
     if users := ids.get(ActorKind.USER):
-        rows = await identity.by_ids(actor, users, identity.USERS.columns)
+        rows = await identity.by_ids(actor, users, identity.USERS.own(columns))
         found.update({(ActorKind.USER.value, id): row for id, row in rows.items()})
     if keys := ids.get(ActorKind.API_KEY):
-        named = await keys_by_ids(actor, keys, API_KEY_ACTORS.columns)
+        named = await keys_by_ids(actor, keys, API_KEY_ACTORS.own(columns))
         found.update({(ActorKind.API_KEY.value, id): row for id, row in named.items()})
     return found

@@ -66,7 +66,7 @@ def columns(info: Info, type_name: str | None = None) -> Columns:
     key = (*map(id, nodes), raw.return_type, type_name)
     if (listed := known.get(key)) is None:
         found = _found_below(raw.schema, raw.fragments, nodes, raw.return_type)
-        listed = known[key] = _of_type(found, raw.return_type, type_name)
+        listed = known[key] = _of_type(raw.schema, found, raw.return_type, type_name)
     return listed
 
 
@@ -77,7 +77,7 @@ def columns_below(
     type_: GraphQLOutputType,
 ) -> Columns:
     """The columns that rows below a field of the type are read with, `id` always among them."""
-    return _of_type(_found_below(schema, fragments, nodes, type_), type_)
+    return _of_type(schema, _found_below(schema, fragments, nodes, type_), type_)
 
 
 def _found_below(
@@ -94,8 +94,13 @@ def _found_below(
     return walk.found
 
 
-def _of_type(found: "Found", type_: GraphQLOutputType, name: str | None = None) -> Columns:
-    return tuple(sorted(found.get(name or _row_type(get_named_type(type_)), set()) | {"id"}))
+def _of_type(schema: GraphQLSchema, found: "Found", type_: GraphQLOutputType, name: str | None = None) -> Columns:
+    named = get_named_type(type_)
+    names = [name or _row_type(named)]
+    if name is None and isinstance(named, GraphQLInterfaceType | GraphQLUnionType):
+        # What reads rows of several types takes of each what it has.
+        names = _concrete(schema, named)
+    return tuple(sorted({"id"}.union(*(found.get(each, ()) for each in names))))
 
 
 def _row_type(type_: GraphQLNamedType) -> str:

@@ -4,8 +4,9 @@ from uuid import UUID
 
 from domain.base.actor import Actor, Standing
 from domain.base.clock import new_id
-from domain.base.database import acting_for
+from domain.base.database import acting_for, fetch
 from domain.base.permissions import Permission, Role
+from domain.base.sql import Row, sql
 from domain.identity import queries
 from tests.factories import Person, Tenant, execute, make_member, make_person, statements
 
@@ -80,3 +81,15 @@ async def test_many_people_are_read_in_one_statement(acme: Tenant) -> None:
 
     assert len(found) == 10
     assert len(sent) == 1
+
+
+async def test_somebody_is_found_without_reading_all_members(acme: Tenant) -> None:
+    viewer = await acme.guest.actor()
+    email = queries.USERS.select(viewer, ("email",))
+
+    with acting_for(viewer.standings):
+        steps = await fetch(sql("EXPLAIN SELECT {} FROM users WHERE {}", email, queries.visible(viewer)), Row)
+
+    plan = "\n".join(step[0] for step in steps)
+    assert plan.count("user_id = users.id") == 2
+    assert "hashed" not in plan
