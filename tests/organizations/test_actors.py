@@ -13,7 +13,7 @@ from tests.factories import Tenant, execute, make_project, statements
 
 async def names(viewer: Actor, refs: list[Ref]) -> dict[Ref, str]:
     with acting_for(viewer.standings):
-        found = await actors.by_refs(viewer, refs, ("id",))
+        found = await actors.by_refs(viewer, refs, ("id", "name"))
     return {ref: row.name for ref, row in found.items()}
 
 
