@@ -230,6 +230,38 @@ async def test_a_single_change_takes_what_it_needs(board: Board, given: dict[str
     assert len(alone) == count
 
 
+MAKE = "mutation ($input: TaskCreateInput!) { taskCreate(input: $input) { task { title } errors { code } } }"
+
+
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [
+        # Two find the caller; then place, row and log.
+        ({"stateId": "Done"}, 5),
+        ({"stateId": "Done", "parentId": "parent"}, 6),
+        ({}, 8),
+        ({"stateId": "Done", "assigneeId": "guest"}, 9),
+        ({"stateId": "Done", "assigneeId": "guest", "labelIds": ["label"], "parentId": "parent"}, 12),
+    ],
+    ids=str,
+)
+async def test_a_creation_takes_what_it_needs(board: Board, given: dict[str, Any], count: int) -> None:
+    ids = {
+        "Done": board.state("Done"),
+        "guest": board.tenant.guest.id,
+        "parent": id_of(await board.task("Parent")),
+        "label": await make_label(board.tenant, "ui"),
+    }
+    named = {
+        key: [ids[each] for each in value] if isinstance(value, list) else ids[value] for key, value in given.items()
+    }
+
+    with statements() as sent:
+        await board.client.done(MAKE, input={"projectId": board.id, "title": "New", **named})
+
+    assert len(sent) == count
+
+
 async def test_a_membership_is_locked_before_a_label(board: Board) -> None:
     label_id, guest, task = await make_label(board.tenant, "ui"), board.tenant.guest.id, await board.task()
     given = {"projectId": board.id, "title": "New", "assigneeId": guest, "labelIds": [label_id]}
