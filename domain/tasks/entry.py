@@ -50,6 +50,8 @@ async def find(
     updates.check_values(values)
     states = await workflow_states.states_of(actor, project.id)
     state = workflow.initial(states) if state_id is None else workflow.state_of(states, state_id, "state_id")
+    if lock_state and (entry := await _at_once(actor, project.id, state.id)):
+        return entry
     return Entry(project.org_id, project.id, project.key, state.id, state.category)
 
 

@@ -239,7 +239,7 @@ MAKE = "mutation ($input: TaskCreateInput!) { taskCreate(input: $input) { task {
         # Two find the caller; then place, row and log.
         ({"stateId": "Done"}, 5),
         ({"stateId": "Done", "parentId": "parent"}, 6),
-        ({}, 8),
+        ({}, 7),
         ({"stateId": "Done", "assigneeId": "guest"}, 9),
         ({"stateId": "Done", "assigneeId": "guest", "labelIds": ["label"], "parentId": "parent"}, 12),
     ],
