@@ -32,7 +32,8 @@ async def verify(org_id: UUID) -> int | None:
         rows = await fetch(_after(org_id, seq, last), Row)
         for row in rows:
             seq += 1
-            if row["seq"] != seq or row["digest"] != chained(digest, org_id, tuple(row)[:11]) or not _values_fit(row):
+            follows = row["digest"] == chained(digest, org_id, seq, tuple(row)[:10])
+            if row["seq"] != seq or not follows or not _values_fit(row):
                 return seq
             digest = row["digest"]
         if not rows:
@@ -43,11 +44,11 @@ async def verify(org_id: UUID) -> int | None:
 
 
 def _after(org_id: UUID, seq: int, last: int) -> Sql:
-    # The first eleven columns are those that the digest covers, in its order.
+    # The first ten columns are those that the digest covers beside the number, in its order.
     return sql(
-        "SELECT event.id, event.seq, event.type, event.occurred_at, event.actor_kind, event.actor_id, "
-        "event.project_id, event.subject_kind, event.subject_id, event.data, event.values_digest, event.digest, "
-        "event_values.salt, event_values.data AS erasable "
+        "SELECT event.id, event.type, event.occurred_at, event.actor_kind, event.actor_id, "
+        "event.project_id, event.subject_kind, event.subject_id, event.data, event.values_digest, "
+        "event.seq, event.digest, event_values.salt, event_values.data AS erasable "
         "FROM event LEFT JOIN event_values ON event_values.org_id = event.org_id AND event_values.event_id = event.id "
         "WHERE event.org_id = {} AND event.seq > {} AND event.seq <= {} ORDER BY event.seq LIMIT {}",
         org_id,

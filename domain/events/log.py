@@ -4,11 +4,15 @@ Event: what a feature says happened. Fact: an event with its organization and do
 the organization's counter goes up by the number of its facts and its row stays locked to the commit, so numbers follow
 commit order; the digest chain goes on from the counter's digest. A crash before the commit leaves neither the change
 nor its events; after it, both.
+
+The counter is locked, read and written in one statement with the rows, so nobody waits for it longer than that and the
+commit take. Number and digest are therefore known to the server alone, and the chain goes on there: the text that a
+digest covers is made here, in two parts, with the number to be put between them.
 """
 
 import hashlib
 import secrets
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import datetime
@@ -19,8 +23,11 @@ import orjson
 
 from domain.base.actor import Actor, ActorRef
 from domain.base.clock import new_id, now
-from domain.base.database import after_commit, fetch, require_transaction
-from domain.base.sql import Row, sql
+from domain.base.database import after_commit, execute, fetch, require_transaction
+from domain.base.sql import Row, Sql, sql
+
+# Facts in one statement, more than a bulk of a hundred tasks has. It counts through their columns to find one's own.
+_MOST_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -120,65 +127,81 @@ def _tell(org_ids: Collection[UUID]) -> None:
 
 
 async def _append(org_id: UUID, facts: list[Fact]) -> None:
-    counted = sql(
-        "INSERT INTO event_counter AS counter (org_id, seq, digest) VALUES ({}, {}, ''::bytea) "
-        "ON CONFLICT (org_id) DO UPDATE SET seq = counter.seq + excluded.seq RETURNING seq, digest",
+    for start in range(0, len(facts), _MOST_AT_ONCE):
+        statement = _insert(org_id, facts[start : start + _MOST_AT_ONCE])
+        if not await fetch(statement, Row):
+            # The first of all: what others add meanwhile is waited for, and theirs is the counter then.
+            first = "INSERT INTO event_counter (org_id, seq, digest) VALUES ({}, 0, '') ON CONFLICT (org_id) DO NOTHING"
+            await execute(sql(first, org_id))
+            await fetch(statement, Row)
+
+
+def _insert(org_id: UUID, facts: Sequence[Fact]) -> Sql:
+    """Adds the facts to the log, in their order. Gives no row, and does nothing, when there is no counter yet."""
+    columns = zip(*(_columns(org_id, fact) for fact in facts), strict=True)
+    ids, types, instants, kinds, doers, projects, subjects, subject_ids, data, digests, *rest = map(list, columns)
+    before, after, salts, erasable = rest
+    return sql(
+        # Locked before it is read: the number and digest are then those of the last commit, however long the wait was.
+        "WITH RECURSIVE counter AS (SELECT seq, digest FROM event_counter WHERE org_id = {} FOR NO KEY UPDATE), "
+        "chain (n, seq, digest) AS (SELECT 0, seq, digest FROM counter UNION ALL "
+        "SELECT n + 1, seq + 1, sha256(digest || convert_to("
+        "({}::text[])[n + 1] || (seq + 1)::text || ({}::text[])[n + 1], 'UTF8')) FROM chain WHERE n < {}), "
+        "event_rows AS (INSERT INTO event (org_id, id, seq, type, occurred_at, actor_kind, actor_id, project_id, "
+        "subject_kind, subject_id, data, values_digest, digest) SELECT {}, ({}::uuid[])[n], seq, ({}::text[])[n], "
+        "({}::timestamptz[])[n], ({}::text[])[n], ({}::uuid[])[n], ({}::uuid[])[n], ({}::text[])[n], "
+        "({}::uuid[])[n], ({}::text[])[n], ({}::bytea[])[n], digest FROM chain WHERE n > 0), "
+        "value_rows AS (INSERT INTO event_values (org_id, event_id, salt, data) "
+        "SELECT {}, ({}::uuid[])[n], ({}::bytea[])[n], ({}::text[])[n] FROM chain WHERE ({}::bytea[])[n] IS NOT NULL) "
+        "UPDATE event_counter SET seq = chain.seq, digest = chain.digest FROM chain "
+        "WHERE org_id = {} AND n = {} RETURNING event_counter.seq",
+        org_id,
+        before,
+        after,
+        len(facts),
+        *(org_id, ids, types, instants, kinds, doers, projects, subjects, subject_ids, data, digests),
+        *(org_id, ids, salts, erasable, salts),
         org_id,
         len(facts),
     )
-    (head,) = await fetch(counted, Row)
-    digest: bytes = head["digest"]
-    events: list[tuple[Any, ...]] = []
-    values: list[tuple[Any, ...]] = []
-    for seq, fact in enumerate(facts, start=head["seq"] - len(facts) + 1):
-        event_id = new_id()
-        data, apart = _split(fact.event)
-        values_digest = None
-        if apart:
-            salt, text = secrets.token_bytes(16), _canonical(apart)
-            values_digest = hashlib.sha256(salt + text.encode()).digest()
-            values.append((event_id, salt, text))
-        row = (
-            event_id,
-            seq,
-            fact.event.type,
-            fact.at,
-            fact.actor.kind.value,
-            fact.actor.id,
-            fact.event.project_id,
-            fact.event.subject,
-            fact.event.subject_id,
-            _canonical(data),
-            values_digest,
-        )
-        digest = chained(digest, org_id, row)
-        events.append((*row, digest))
-    columns = [list(column) for column in zip(*events, strict=True)]
-    kept = [list(column) for column in zip(*values, strict=True)] or [[], [], []]
-    await fetch(
-        sql(
-            "WITH event_rows AS (INSERT INTO event (org_id, id, seq, type, occurred_at, actor_kind, actor_id, "
-            "project_id, subject_kind, subject_id, data, values_digest, digest) "
-            "SELECT {}::uuid, * FROM unnest({}::uuid[], {}::bigint[], {}::text[], {}::timestamptz[], {}::text[], "
-            "{}::uuid[], {}::uuid[], {}::text[], {}::uuid[], {}::text[], {}::bytea[], {}::bytea[])), "
-            "value_rows AS (INSERT INTO event_values (org_id, event_id, salt, data) "
-            "SELECT {}::uuid, * FROM unnest({}::uuid[], {}::bytea[], {}::text[])) "
-            "UPDATE event_counter SET digest = {} WHERE org_id = {}",
-            org_id,
-            *columns,
-            org_id,
-            *kept,
-            digest,
-            org_id,
-        ),
-        Row,
+
+
+def _columns(org_id: UUID, fact: Fact) -> tuple[Any, ...]:
+    """The columns of an event but for its number and digest, the text around its number, salt and erasable values."""
+    event, salt, erasable, values_digest = fact.event, None, None, None
+    data, apart = _split(event)
+    if apart:
+        salt, erasable = secrets.token_bytes(16), _canonical(apart)
+        values_digest = hashlib.sha256(salt + erasable.encode()).digest()
+    columns = (
+        new_id(),
+        event.type,
+        fact.at,
+        fact.actor.kind.value,
+        fact.actor.id,
+        event.project_id,
+        event.subject,
+        event.subject_id,
+        _canonical(data),
+        values_digest,
     )
+    return (*columns, *_around_number(org_id, columns), salt, erasable)
 
 
-def chained(before: bytes, org_id: UUID, row: tuple[Any, ...]) -> bytes:
-    """The digest of an event: SHA-256 over the one before it and all its columns but the digest itself."""
-    plain = [value.hex() if isinstance(value, bytes) else value for value in row]
-    return hashlib.sha256(before + orjson.dumps([org_id, *plain], default=str)).digest()
+def chained(before: bytes, org_id: UUID, seq: int, columns: tuple[Any, ...]) -> bytes:
+    """The digest of an event: SHA-256 over the one before it and all its columns but the digest itself.
+
+    `columns` are those from `id` to `values_digest`, without `seq`.
+    """
+    head, tail = _around_number(org_id, columns)
+    return hashlib.sha256(before + f"{head}{seq}{tail}".encode()).digest()
+
+
+def _around_number(org_id: UUID, columns: tuple[Any, ...]) -> tuple[str, str]:
+    """The columns as a list in JSON, cut where the event's number goes: behind the ids of organization and event."""
+    event_id, *others = (value.hex() if isinstance(value, bytes) else value for value in columns)
+    head, tail = orjson.dumps([org_id, event_id], default=str), orjson.dumps(others, default=str)
+    return f"{head[:-1].decode()},", f",{tail[1:].decode()}"
 
 
 def _split(event: Event) -> tuple[dict[str, Any], dict[str, Any]]:

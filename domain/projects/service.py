@@ -17,7 +17,7 @@ from domain.base.database import execute, fetch_value, tx
 from domain.base.errors import Conflict, Faults, Taken
 from domain.base.models import check_version, save
 from domain.base.permissions import Permission
-from domain.base.sql import sql
+from domain.base.sql import TRUE, Sql, sql
 from domain.events.log import changes, emit
 from domain.organizations import memberships
 from domain.projects import queries
@@ -216,11 +216,15 @@ def check_open(project: ProjectRow, path: str = "id") -> None:
 
 async def next_numbers(project_id: UUID, count: int) -> range:
     """The next `count` task numbers of the project. Its counter stays locked, so no number is given twice or lost."""
-    last = await fetch_value(
-        sql(
-            "UPDATE project_counter SET last_number = last_number + {} WHERE project_id = {} RETURNING last_number",
-            count,
-            project_id,
-        )
-    )
+    last = await fetch_value(counting(project_id, count))
     return range(last - count + 1, last + 1)
+
+
+def counting(project_id: UUID, count: int, where: Sql = TRUE) -> Sql:
+    """Takes the next `count` task numbers, if `where` holds; gives the last of them as `last_number`."""
+    return sql(
+        "UPDATE project_counter SET last_number = last_number + {} WHERE project_id = {} AND {} RETURNING last_number",
+        count,
+        project_id,
+        where,
+    )

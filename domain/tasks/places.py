@@ -44,10 +44,13 @@ async def at_ends(actor: Actor, state_ids: Sequence[UUID]) -> Ends:
 async def to_end(state_id: UUID, rank: str) -> str:
     """A rank behind the last task of the locked state; the given one when it is that task's."""
     last = (await _last_ranks([state_id]))[state_id]
-    if last == rank:
-        return rank
-    (behind,) = (await _behind(state_id, last, 1)).ranks
-    return behind
+    return rank if last == rank else await behind(state_id, last)
+
+
+async def behind(state_id: UUID, last: str | None) -> str:
+    """A rank behind the last task of the locked state, whose rank is given; None for an empty state."""
+    (rank,) = (await _behind(state_id, last, 1)).ranks
+    return rank
 
 
 async def _last_ranks(state_ids: Collection[UUID]) -> dict[UUID, str | None]:

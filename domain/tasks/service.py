@@ -15,9 +15,7 @@ from domain.base.models import check_version, save
 from domain.base.permissions import Permission
 from domain.events.log import Change, emit
 from domain.organizations import memberships
-from domain.projects import service as projects
-from domain.projects import workflow_states
-from domain.tasks import labeling, places, queries, relations, trees, updates, workflow
+from domain.tasks import entry, labeling, places, queries, relations, trees, updates, workflow
 from domain.tasks.events import (
     TaskArchived,
     TaskAssigned,
@@ -51,45 +49,36 @@ async def create(
     LimitReached (task_labels).
     """
     task_id = new_id()
+    written = {"title": title, "description": description, "estimate": estimate}
     async with tx():
-        project = await projects.open_for_tasks(actor, project_id, Permission.TASK_CREATE, path="project_id")
-        updates.check_values({"title": title, "description": description, "estimate": estimate})
-        states = await workflow_states.states_of(actor, project.id)
-        state = workflow.initial(states) if state_id is None else workflow.state_of(states, state_id, "state_id")
-        await memberships.require_member(project.org_id, assignee_id, "assignee_id")
+        # A membership and labels are locked before the state.
+        lock_state = assignee_id is None and not label_ids
+        place = await entry.find(actor, project_id, state_id, written, lock_state=lock_state)
+        await memberships.require_member(place.org_id, assignee_id, "assignee_id")
         if parent_id is not None:
-            (await trees.around(actor, [parent_id])).check_parent(project.id, parent_id)
-        labels = await labeling.check(actor, project.org_id, label_ids or [], "label_ids")
-        (rank,) = (await places.at_ends(actor, [state.id])).ranks
-        (number,) = await projects.next_numbers(project.id, 1)
-        identifier = f"{project.key}-{number}"
-        await Task.create(
-            id=task_id,
-            org_id=project.org_id,
-            project_id=project.id,
-            number=number,
-            identifier=identifier,
-            title=title,
-            description=description,
-            state_id=state.id,
-            priority=priority or Priority.NONE,
-            assignee_id=assignee_id,
-            due_date=due_date,
-            estimate=estimate,
-            rank=rank,
-            parent_id=parent_id,
-            creator_kind=actor.ref.kind,
-            creator_id=actor.ref.id,
-            completed_at=workflow.completed_at(None, state.category),
+            (await trees.around(actor, [parent_id])).check_parent(project_id, parent_id)
+        labels = await labeling.check(actor, place.org_id, label_ids or [], "label_ids")
+        values = {
+            **written,
+            "id": task_id,
+            "priority": priority or Priority.NONE,
+            "assignee_id": assignee_id,
+            "due_date": due_date,
+            "parent_id": parent_id,
+            "creator_kind": actor.ref.kind,
+            "creator_id": actor.ref.id,
+        }
+        # A key that may create but not read is refused here, before the commit, and so without a trace.
+        task = await entry.insert(actor, place, values)
+        await labeling.write({task_id: task.org_id}, {task_id: Change([], labels)})
+        common: dict[str, Any] = {"subject_id": task_id, "project_id": project_id}
+        created = TaskCreated(
+            **common, identifier=task.identifier, state_id=task.state_id, parent_id=parent_id, title=title
         )
-        await labeling.write({task_id: project.org_id}, {task_id: Change([], labels)})
-        common: dict[str, Any] = {"subject_id": task_id, "project_id": project.id}
-        created = TaskCreated(**common, identifier=identifier, state_id=state.id, parent_id=parent_id, title=title)
-        emit(actor, project.org_id, created)
+        emit(actor, task.org_id, created)
         if assignee_id is not None:
-            emit(actor, project.org_id, TaskAssigned(**common, assignee_id=Change(None, assignee_id)))
-        # Read before the commit: a key that may create but not read is refused without a trace.
-        return await queries.by_ids.get(actor, task_id)
+            emit(actor, task.org_id, TaskAssigned(**common, assignee_id=Change(None, assignee_id)))
+        return task
 
 
 async def update(actor: Actor, task_id: UUID, *, if_version: int | None = None, **values: Any) -> TaskRow:
