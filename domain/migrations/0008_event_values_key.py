@@ -12,7 +12,7 @@ from tortoise.migrations import operations as ops
 class Migration(migrations.Migration):
     """A cheaper log."""
 
-    dependencies = [("planwire", "0006_idempotency_age")]
+    dependencies = [("planwire", "0007_task_indexes")]
 
     operations = [
         ops.RunSQL(
