@@ -203,6 +203,8 @@ async def connect(settings: Settings) -> None:
             "statement_timeout": str(STATEMENT_TIMEOUT_MS),
             "lock_timeout": str(LOCK_TIMEOUT_MS),
             "timezone": "UTC",
+            "plan_cache_mode": "force_generic_plan",
+            "jit": "off",
         },
         "timeout": CONNECT_TIMEOUT_S,
         "command_timeout": COMMAND_TIMEOUT_S,

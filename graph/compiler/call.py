@@ -4,13 +4,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from graphql import get_argument_values
+from graphql import VariableNode, get_argument_values, get_nullable_type, is_scalar_type
 from graphql.execution import Executor
 from graphql.pyutils import Path
 from strawberry import Info
 from strawberry.types.arguments import convert_arguments
+from strawberry.utils.str_converters import to_camel_case
 
-from graph.compiler.plan import FieldPlan
+from graph.compiler.plan import FieldPlan, has_variables
+
+# What is converted by being taken as it is.
+_AS_IT_IS = (str, int, bool, float)
 
 
 def arguments_of(executor: Executor[Any], field: FieldPlan) -> dict[str, Any]:
@@ -18,14 +22,45 @@ def arguments_of(executor: Executor[Any], field: FieldPlan) -> dict[str, Any]:
     if not field.definition.args:
         return {}
     if field.arguments is not None:
-        return field.arguments
+        constant, variables = field.arguments
+        values = executor.variable_values.coerced
+        found = dict(constant)
+        for name, variable in variables:
+            value = values.get(variable)
+            if value.__class__ not in _AS_IT_IS:
+                break
+            found[name] = value
+        else:
+            return found
+    found = _converted(executor, field)
+    if field.arguments is None:
+        field.arguments = _taken_apart(field, found)
+    return found
+
+
+def _converted(executor: Executor[Any], field: FieldPlan) -> dict[str, Any]:
     given = get_argument_values(field.definition, field.nodes[0], executor.variable_values)
     made: Any = executor.schema
     converter = made._strawberry_schema.schema_converter
-    found = convert_arguments(given, field.source.arguments, converter.scalar_registry, converter.config)
-    if not field.has_variables:
-        field.arguments = found
-    return found
+    return convert_arguments(given, field.source.arguments, converter.scalar_registry, converter.config)
+
+
+def _taken_apart(field: FieldPlan, found: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]] | None:
+    """The arguments that are always the same, and the variables of those that are each a plain one."""
+    names = {
+        argument.graphql_name or to_camel_case(argument.python_name): argument for argument in field.source.arguments
+    }
+    constant, variables = dict(found), []
+    for node in field.nodes[0].arguments or ():
+        argument = names[node.name.value]
+        if isinstance(node.value, VariableNode):
+            if not is_scalar_type(get_nullable_type(field.definition.args[node.name.value].type)):
+                return None
+            constant.pop(argument.python_name, None)
+            variables.append((argument.python_name, node.value.name.value))
+        elif has_variables(node.value):
+            return None
+    return constant, variables
 
 
 async def key_of(executor: Executor[Any], field: FieldPlan) -> Any:

@@ -74,12 +74,10 @@ class FieldPlan:
     source: Any
     """Strawberry's field; None for a type of graphql-core's own."""
     shape: "Shape"
-    has_variables: bool
-    """Whether its arguments hold any."""
     is_told: bool
     """Whether its source holds it, as a leaf."""
-    arguments: dict[str, Any] | None = None
-    """What its function takes, once it is known, where that is always the same."""
+    arguments: tuple[dict[str, Any], list[tuple[str, str]]] | None = None
+    """Once it is known: what its function always takes, and which variables, each under its name there."""
     selections: dict[str, "Selection"] = field(default_factory=dict)
     columns: Columns | None = None
     """Of the rows below it; None until they are asked for."""
@@ -188,7 +186,6 @@ def _planned(
         _leaf(parent, kind, definition.type),
         strawberry_field,
         _shape(definition.type),
-        _has_variables(node),
         kind in ("column", "attribute", "identifier") and is_leaf_type(inner),
     )
 
@@ -203,15 +200,12 @@ def _shape(type_: GraphQLOutputType) -> Shape:
     return Shape.LEAVES if is_leaf_type(item) else Shape.OBJECTS
 
 
-def _has_variables(node: FieldNode) -> bool:
-    pending: list[Any] = [argument.value for argument in node.arguments or ()]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, VariableNode):
-            return True
-        pending.extend(getattr(value, "values", None) or ())
-        pending.extend(each.value for each in getattr(value, "fields", None) or ())
-    return False
+def has_variables(value: Any) -> bool:
+    """Whether a value of a document holds any."""
+    if isinstance(value, VariableNode):
+        return True
+    inner = (*(getattr(value, "values", None) or ()), *(each.value for each in getattr(value, "fields", None) or ()))
+    return any(has_variables(each) for each in inner)
 
 
 def _leaf(parent: GraphQLObjectType, kind: str, type_: GraphQLOutputType) -> Leaf | None:
