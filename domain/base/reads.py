@@ -22,6 +22,9 @@ R = TypeVar("R", bound=Row)
 Columns = tuple[str, ...]
 Of = Callable[[Actor], Any]
 
+TEXT = "__text"
+"""Behind a column's name: the column as PostgreSQL writes it, which spares making a value only to write it again."""
+
 # Texts that one read keeps. Which columns are asked for, and in what order, is for clients to say.
 MOST_STATEMENTS = 500
 
@@ -134,7 +137,7 @@ class Table(Generic[R]):
 
     def own(self, columns: Iterable[str]) -> Columns:
         """Those of the columns that the table has."""
-        return tuple(name for name in columns if name in self.row.__annotations__)
+        return tuple(name for name in columns if name.removesuffix(TEXT) in self.row.__annotations__)
 
     def select(self, actor: Actor, columns: Iterable[str]) -> Sql:
         """The select list for the columns; each keeps its name."""
@@ -145,6 +148,9 @@ class Table(Generic[R]):
         return Sql(tuple(part for n, name in enumerate(columns) for part in self._column(name, ", " if n else "")))
 
     def _column(self, name: str, separator: str) -> tuple[Any, ...]:
+        if name.endswith(TEXT):
+            plain = name.removesuffix(TEXT)
+            return (f"{separator}{self.computed.get(plain, f'{self.name}.{plain}')}::text AS {name}",)
         expression = self.computed.get(name, f"{self.name}.{name}")
         if isinstance(expression, ForActor):
             return (separator, *expression.piece.parts, f" AS {name}")

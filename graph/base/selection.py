@@ -21,7 +21,7 @@ from graphql import (
 from strawberry.types.field import StrawberryField
 
 from domain.base.permissions import Permission
-from domain.base.reads import Columns
+from domain.base.reads import TEXT, Columns
 from graph.base.context import Info
 
 DECLARED = "planwire"
@@ -66,7 +66,7 @@ def columns(info: Info, type_name: str | None = None) -> Columns:
     key = (*map(id, nodes), raw.return_type, type_name)
     if (listed := known.get(key)) is None:
         found = _found_below(raw.schema, raw.fragments, nodes, raw.return_type)
-        listed = known[key] = _of_type(raw.schema, found, raw.return_type, type_name)
+        listed = known[key] = _plain(_of_type(raw.schema, found, raw.return_type, type_name))
     return listed
 
 
@@ -75,9 +75,17 @@ def columns_below(
     fragments: dict[str, FragmentDefinitionNode],
     nodes: Sequence[FieldNode],
     type_: GraphQLOutputType,
-) -> Columns:
-    """The columns that rows below a field of the type are read with, `id` always among them."""
-    return _of_type(schema, _found_below(schema, fragments, nodes, type_), type_)
+) -> tuple[Columns, Columns]:
+    """The columns that rows below a field of the type are read with, `id` always among them.
+
+    First all as values; then with those as text that are only told, see `TEXT`.
+    """
+    told = _of_type(schema, _found_below(schema, fragments, nodes, type_), type_)
+    return _plain(told), told
+
+
+def _plain(columns: Columns) -> Columns:
+    return tuple(sorted({name.removesuffix(TEXT) for name in columns}))
 
 
 def _found_below(
@@ -149,10 +157,18 @@ class _Walk:
         if field is None:
             return
         declared = declaration(field.extensions["strawberry-definition"])
+        needs = (
+            {told_column(name, field.type) for name in declared.needs} if declared.kind == "column" else declared.needs
+        )
         for concrete in _concrete(self._schema, type_):
-            self.found.setdefault(concrete, set()).update(declared.needs)
+            self.found.setdefault(concrete, set()).update(needs)
         if declared.through and node.selection_set is not None:
             self.collect(get_named_type(field.type), node.selection_set)
+
+
+def told_column(name: str, type_: GraphQLOutputType) -> str:
+    """The column, as text where that is nearly what a field of the type tells."""
+    return name + TEXT if get_named_type(type_).name in ("DateTime", "Date") else name
 
 
 def _concrete(schema: GraphQLSchema, type_: GraphQLObjectType | GraphQLInterfaceType | GraphQLUnionType) -> list[str]:

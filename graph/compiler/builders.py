@@ -9,7 +9,9 @@ from typing import Any
 
 from graphql import GraphQLBoolean, GraphQLEnumType, GraphQLID, GraphQLInt, GraphQLString, get_named_type
 
+from domain.base.reads import Columns
 from graph.base.nodes import kind_of
+from graph.base.selection import told_column
 from graph.compiler.plan import FieldPlan, Selection
 from graph.compiler.respond import Leaf
 
@@ -23,6 +25,16 @@ _PLAIN: dict[Any, str] = {
 }
 
 
+# Instants and days as PostgreSQL writes them in UTC: whether it is the usual form, and what is told then.
+# Source: PostgreSQL, date/time output, style ISO.
+_TEXTS = {
+    "DateTime": ("len(v) == 29", "v[:10] + 'T' + v[11:26] + 'Z'"),
+    "Date": ("len(v) == 10", "v"),
+}
+Value = Callable[[FieldPlan], tuple[str, bool]]
+"""The expression of a leaf's value, and whether that is as PostgreSQL writes it."""
+
+
 class NoNull(Exception):
     """There is a null where none may be."""
 
@@ -33,17 +45,17 @@ class Written:
     def __init__(self) -> None:
         self.names: dict[str, Any] = {"NoNull": NoNull}
 
-    def object(self, selection: Selection, value: Callable[[str], str], inner: Callable[[FieldPlan], str]) -> str:
+    def object(self, selection: Selection, value: Value, inner: Callable[[FieldPlan], str]) -> str:
         """A dict display for an object of the selection.
 
-        `value` gives the expression of an attribute, `inner` that of a field that is no leaf of the source's own.
+        `value` gives the expression of a leaf's value, `inner` that of a field that is no leaf of the source's own.
         """
         parts = []
         for key, field in selection.fields:
             if field is None:
                 told = repr(selection.type.name)
             elif field.is_told:
-                told = self._leaf(field, value(field.attribute))
+                told = self._leaf(field, *value(field))
             else:
                 told = inner(field)
             parts.append(f"{key!r}: {told}")
@@ -55,7 +67,10 @@ class Written:
         exec(f"def build({parameter}):\n    return {result}\n", self.names)  # noqa: S102
         return self.names["build"]
 
-    def _leaf(self, field: FieldPlan, value: str) -> str:
+    def _leaf(self, field: FieldPlan, value: str, is_text: bool) -> str:
+        if is_text:
+            test, usual = _TEXTS[get_named_type(field.type).name]
+            return f"({usual} if (v := {value}).__class__ is str and {test} else {self._name(_other_text(field))}(v))"
         if field.declared.kind == "identifier":
             return f"{kind_of(field.parent.name) + '_'!r} + {value}.hex"
         named = get_named_type(field.type)
@@ -99,12 +114,35 @@ def _told(field: FieldPlan) -> Leaf:
     return told
 
 
-def builder(selection: Selection, *, of_rows: bool) -> Build:
-    """Sources -> their objects, with null for each field that is not read yet. Raises whatever comes up."""
+def _other_text(field: FieldPlan) -> Leaf:
+    """How a text is told that has not the usual form: null, or an instant whose last digits are zeros."""
+
+    def told(value: str | None) -> str | None:
+        if value is None:
+            if field.is_required:
+                raise NoNull
+            return None
+        day, time, zone = value[:10], value[11:-3], value[-3:]
+        if value[10:11] != " " or zone != "+00" or len(time) < len("00:00:00"):
+            raise ValueError(f"PostgreSQL writes {value!r}")
+        return f"{day}T{time.ljust(15, '0') if '.' in time else time}Z"
+
+    return told
+
+
+def builder(selection: Selection, names: Columns | None) -> Build:
+    """Sources -> their objects, with null for each field that is not read yet. Raises whatever comes up.
+
+    `names` are the columns of the sources where these are rows.
+    """
     written = Written()
 
-    def value(name: str) -> str:
-        return f"s[{name!r}]" if of_rows else f"s.{name}"
+    def value(field: FieldPlan) -> tuple[str, bool]:
+        if names is None:
+            return f"s.{field.attribute}", False
+        column = told_column(field.attribute, field.type)
+        is_text = column != field.attribute and column in names
+        return f"s[{(column if is_text else field.attribute)!r}]", is_text
 
     display = written.object(selection, value, lambda _: "None")
     build: Build = written.function("sources", f"[{display} for s in sources]")

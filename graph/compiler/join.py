@@ -12,6 +12,7 @@ from graphql.execution import Executor
 
 from domain.base.reads import One, key_number, single_row
 from domain.base.sql import Sql, sql
+from graph.base.selection import told_column
 from graph.compiler.builders import NoNull, Written
 from graph.compiler.plan import FieldPlan, Plan, Selection
 
@@ -63,7 +64,11 @@ class Join:
                 return self._display(selection_of(self._executor, self._plan, field), places, alias)
             return self._row(field, sql(f"{alias}.{field.declared.needs[0]}"))
 
-        return self._written.object(selection, lambda name: f"r[{places[name]}]", inner)
+        def value(field: FieldPlan) -> tuple[str, bool]:
+            column = told_column(field.attribute, field.type)
+            return f"r[{places[column]}]", column != field.attribute
+
+        return self._written.object(selection, value, inner)
 
 
 def joinable(executor: Executor[Any], plan: Plan, field: FieldPlan) -> int:
@@ -96,7 +101,8 @@ def _below(executor: Executor[Any], plan: Plan, selection: Selection) -> int | N
 
 def _needed(executor: Executor[Any], plan: Plan, selection: Selection) -> set[str]:
     """The columns that the objects of a row, and what they point at, take from it."""
-    needed = {field.attribute for _, field in selection.fields if field is not None and field.is_told}
+    told = [field for _, field in selection.fields if field is not None and field.is_told]
+    needed = {told_column(field.attribute, field.type) for field in told}
     for field in selection.declared:
         if field.declared.kind == "itself":
             needed |= _needed(executor, plan, selection_of(executor, plan, field))

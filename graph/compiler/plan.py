@@ -79,8 +79,8 @@ class FieldPlan:
     arguments: tuple[dict[str, Any], list[tuple[str, str]]] | None = None
     """Once it is known: what its function always takes, and which variables, each under its name there."""
     selections: dict[str, "Selection"] = field(default_factory=dict)
-    columns: Columns | None = None
-    """Of the rows below it; None until they are asked for."""
+    columns: tuple[Columns, Columns] | None = None
+    """Of the rows below it, as values and as they are told; None until they are asked for."""
     classes: dict[Any, GraphQLObjectType] = field(default_factory=dict)
     """What objects of a class are. Every type of the schema knows its own by their class."""
 
@@ -95,7 +95,8 @@ class Selection:
     """Those that are called; what they load goes into one batch."""
     declared: list[FieldPlan] = field(init=False)
     """Those that take more than a look at the source, and no call."""
-    builders: dict[bool, Any] = field(default_factory=dict)
+    builders: dict[Columns | None, Any] = field(default_factory=dict)
+    """What makes the objects, by the columns of the rows that are their sources; None for other sources."""
     join: Any = None
     """Of the root: what is read in one statement; False where nothing is, None until that is known."""
 
@@ -141,10 +142,10 @@ class Plan:
             found = above.selections[type_.name] = self._selection(executor, type_, grouped.grouped_field_set)
         return found
 
-    def columns(self, executor: Executor[Any], of: FieldPlan) -> Columns:
-        """The columns that rows below the field are read with."""
+    def columns(self, executor: Executor[Any], of: FieldPlan) -> tuple[Columns, Columns]:
+        """The columns that rows below the field are read with: all as values, or as they are told."""
         if of.columns is None and of.declared.whole:
-            of.columns = of.declared.read.table.columns
+            of.columns = (of.declared.read.table.columns,) * 2
         if of.columns is None:
             of.columns = columns_below(executor.schema, executor.fragment_definitions, tuple(of.nodes), of.type)
         return of.columns

@@ -177,7 +177,7 @@ class _Run:
                         faults[number] = fault
             key = declared.needs[0]
             keys = [None if n in faults else getattr(spot.source, key) for n, spot in enumerate(spots)]
-            found = await self._loads.rows(declared.read, keys, self._plan.columns(self._executor, field))
+            found = await self._loads.rows(declared.read, keys, self._plan.columns(self._executor, field)[0])
             return [faults.get(n, [] if value is None else value) for n, value in enumerate(found)]
         if kind == "count":
             keys = [getattr(spot.source, declared.needs[0]) for spot in spots]
@@ -196,14 +196,14 @@ class _Run:
             keys = [getattr(spot.source, needs[0]) for spot in spots]
         else:
             keys = [tuple(getattr(spot.source, name) for name in needs) for spot in spots]
-        found = await self._loads.rows(field.declared.read, keys, self._plan.columns(self._executor, field))
+        found = await self._loads.rows(field.declared.read, keys, self._plan.columns(self._executor, field)[0])
         if field.is_required:
             return [NotFound(field.name) if value is None else value for value in found]
         return found
 
     async def _found(self, field: FieldPlan, count: int) -> list[Any]:
         key = await key_of(self._executor, field)
-        return await self._loads.rows(field.declared.read, [key] * count, self._plan.columns(self._executor, field))
+        return await self._loads.rows(field.declared.read, [key] * count, self._plan.columns(self._executor, field)[0])
 
     async def _pages(self, field: FieldPlan, spots: list[Spot]) -> list[Any]:
         """Connections that are still to be read. The request is the same for all objects."""

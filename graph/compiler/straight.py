@@ -48,10 +48,10 @@ class Straight:
 
     async def select(self, selection: Selection, sources: Sequence[Any]) -> list[dict[str, Any]]:
         """An object for each source, which are all of the selection's type. Raises whatever goes wrong."""
-        of_rows = isinstance(sources[0], asyncpg.Record)
-        build = selection.builders.get(of_rows)
+        names = tuple(sources[0].keys()) if isinstance(sources[0], asyncpg.Record) else None
+        build = selection.builders.get(names)
         if build is None:
-            build = selection.builders[of_rows] = builder(selection, of_rows=of_rows)
+            build = selection.builders[names] = builder(selection, names)
         built = build(sources)
         if selection.functions:
             called = await call(self._executor, selection.functions, sources)
@@ -194,7 +194,7 @@ class Straight:
         return known
 
     def _columns(self, field: FieldPlan) -> Any:
-        return self._plan.columns(self._executor, field)
+        return self._plan.columns(self._executor, field)[1]
 
 
 def _is_of(type_: Any, value: Any) -> bool:
