@@ -9,41 +9,33 @@ No wait is without end: for a connection, a lock, a statement, the way back. Wha
 Unavailable or Timeout in one place, `_told`; a statement that is wrong in itself stays what it is.
 """
 
-import hashlib
-import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from enum import Enum
 from typing import Any, TypeVar, cast
-from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
-import asyncpg
 import structlog
 from tortoise import Tortoise
 from tortoise.backends.asyncpg.client import AsyncpgDBClient, TransactionWrapper
 from tortoise.connection import get_connection, get_connections
 
 from domain.base.connections import GIVE_BACK_TIMEOUT_S, Connection, Pool, TenantSet, setting
-from domain.base.database_faults import AWAY, WITHOUT_CONNECTION, cause_of, told_of
+from domain.base.database_address import (
+    CONNECT_TIMEOUT_S,
+    address_of,
+    reaching,
+    role_names,
+    role_password,
+    tortoise_config,
+)
+from domain.base.database_faults import cause_of, told_of
 from domain.base.errors import RequestError
 from domain.base.settings import Settings
 from domain.base.sql import Row, Sql
 
 R = TypeVar("R", bound=Row)
-
-MODELS = (
-    "domain.idempotency.models",
-    "domain.identity.models",
-    "domain.organizations.models",
-    "domain.billing.models",
-    "domain.projects.models",
-    "domain.labels.models",
-    "domain.tasks.models",
-    "domain.comments.models",
-    "domain.events.models",
-)
 
 # A statement that runs longer than this is a fault of ours; the transport's own deadline comes first.
 STATEMENT_TIMEOUT_MS = 30_000
@@ -52,18 +44,11 @@ STATEMENT_TIMEOUT_MS = 30_000
 LOCK_TIMEOUT_MS = 3_000
 # The server keeps to its own time-out; this one is for a server that no longer answers at all.
 COMMAND_TIMEOUT_S = STATEMENT_TIMEOUT_MS / 1000 + 5
-# For the first connection of a process, to a server that may be far away.
-CONNECT_TIMEOUT_S = 10.0
-
 log = structlog.get_logger("database")
 
 
 class NoTenant(RuntimeError):
     """A statement was about to run for nobody in particular."""
-
-
-class Unreachable(Exception):
-    """The database cannot be had at all. The message is one line for the person at the prompt, without a password."""
 
 
 class Door(Enum):
@@ -121,67 +106,12 @@ async def tenant_changed() -> None:
     await connection.execute(setting(_tenants()))
 
 
-def role_names(database: str) -> tuple[str, str]:
-    """The application's and the system's role for a database. Roles belong to the server, so they carry its name."""
-    return f"{database}_app", f"{database}_system"
-
-
-def role_password(settings: Settings, role: str) -> str:
-    """The role's password: derived, so that no second secret has to be kept."""
-    return hmac.new(settings.secret_key.encode(), f"database role {role}".encode(), hashlib.sha256).hexdigest()
-
-
-def address_of(settings: Settings) -> dict[str, Any]:
-    """Host (or socket folder), port and database of DATABASE_URL as asyncpg takes them."""
-    url = urlsplit(settings.database_url or "")
-    query = {name: values[-1] for name, values in parse_qs(url.query).items()}
-    address: dict[str, Any] = {
-        "host": query.get("host") or url.hostname or "localhost",
-        "port": int(query.get("port") or url.port or 5432),
-        "database": unquote(url.path.lstrip("/")),
-    }
-    if "sslmode" in query:
-        address["ssl"] = query["sslmode"]
-    return address
-
-
-def tortoise_config(settings: Settings, **credentials: Any) -> dict[str, Any]:
-    """Tortoise's configuration for the models and migrations, over the given credentials."""
-    return {
-        "connections": {
-            "default": {
-                "engine": "tortoise.backends.asyncpg",
-                "credentials": {**address_of(settings), **credentials},
-            }
-        },
-        "apps": {
-            "planwire": {"models": list(MODELS), "migrations": "domain.migrations", "default_connection": "default"}
-        },
-        "use_tz": True,
-        "timezone": "UTC",
-    }
-
-
 def pool_sizes(settings: Settings) -> tuple[int, int]:
     """How many connections of a process are the application's, and how many the system's."""
     # The callers of all operations at a moment are found in one statement, so what is left for the system's is that
     # one, the note of a use, and sign-ins. All reads and writes go through the application's.
     system_size = max(1, settings.database_pool_size // 5)
     return settings.database_pool_size - system_size, system_size
-
-
-@contextmanager
-def reaching(settings: Settings) -> Iterator[None]:
-    """Turn whatever keeps the block from connecting into Unreachable."""
-    refused = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
-    try:
-        yield
-    except (*refused, *AWAY, *WITHOUT_CONNECTION) as fault:
-        address = address_of(settings)
-        # The first line: the others are the server's details and hints.
-        reason = str(cause_of(fault)).partition("\n")[0] or f"no answer within {CONNECT_TIMEOUT_S:.0f} s"
-        where = f"{address['database']} at {address['host']}:{address['port']}"
-        raise Unreachable(f"the database {where} cannot be used: {reason}") from fault
 
 
 async def connect(settings: Settings) -> None:

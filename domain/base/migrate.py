@@ -11,7 +11,8 @@ from tortoise.migrations.api import migrate as tortoise_migrate
 from tortoise.migrations.autodetector import MigrationAutodetector
 from tortoise.migrations.writer import MigrationWriter
 
-from domain.base.database import CONNECT_TIMEOUT_S, Door, address_of, reaching, system_fetch, tortoise_config
+from domain.base.database import Door, system_fetch
+from domain.base.database_address import CONNECT_TIMEOUT_S, address_of, reaching, tortoise_config
 from domain.base.row_security import make_roles, secure
 from domain.base.settings import Settings
 

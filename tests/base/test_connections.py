@@ -16,6 +16,7 @@ from domain.base import database
 from domain.base.clock import new_id
 from domain.base.connections import Connection, Pool
 from domain.base.database import acting_for, app_pool, fetch_value, run, savepoint, tenant_changed, tx
+from domain.base.database_address import address_of, role_names
 from domain.base.errors import Unavailable
 from domain.base.settings import Settings
 from domain.base.sql import Row, sql
@@ -41,7 +42,7 @@ async def pool(settings: Settings) -> AsyncIterator[Pool]:
 @pytest.fixture
 def role(settings: Settings) -> str:
     """The application's role."""
-    return database.role_names(database.address_of(settings)["database"])[0]
+    return role_names(address_of(settings)["database"])[0]
 
 
 def carried_by(org_ids: Iterable[UUID]) -> str:

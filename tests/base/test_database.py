@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from domain.base import connections, database, migrate
 from domain.base.actor import Actor
 from domain.base.database import acting_for, app_pool, fetch_value, pool_sizes, savepoint, tx
+from domain.base.database_address import address_of, role_names
 from domain.base.errors import Conflict, RequestError, Taken, Timeout, Unavailable
 from domain.base.permissions import Role
 from domain.base.settings import Settings
@@ -263,7 +264,7 @@ def renew() -> None:
 
 
 async def test_a_server_without_room_is_unavailable(acme: Tenant, settings: Settings) -> None:
-    role = database.role_names(database.address_of(settings)["database"])[0]
+    role = role_names(address_of(settings)["database"])[0]
     await execute(f'ALTER ROLE "{role}" CONNECTION LIMIT 0')
     renew()
     try:
