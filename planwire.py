@@ -22,7 +22,7 @@ import structlog
 import uvicorn
 import uvloop
 
-from domain.base import database, embedded, migrate, telemetry
+from domain.base import database, database_address, embedded, migrate, telemetry
 from domain.base.data_directory import EmbeddedError
 from domain.base.errors import Taken
 from domain.base.settings import Settings, SettingsError, is_loopback, load
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CommandError as fault:
         _complain(str(fault))
         return fault.status
-    except (EmbeddedError, database.Unreachable) as fault:
+    except (EmbeddedError, database_address.Unreachable) as fault:
         _complain(str(fault))
         return 1
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
-from domain.base.database import address_of
+from domain.base.database_address import address_of
 from domain.base.settings import Settings
 from domain.tasks import ranking
 

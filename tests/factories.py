@@ -15,7 +15,8 @@ import asyncpg
 
 from domain.base.actor import Actor
 from domain.base.clock import new_id, now
-from domain.base.database import acting_for, address_of
+from domain.base.database import acting_for
+from domain.base.database_address import address_of
 from domain.base.permissions import Role
 from domain.base.settings import Settings
 from domain.organizations import memberships

@@ -146,15 +146,15 @@ async def prove_whole_pools() -> None:
     async with AsyncExitStack() as stack:
         with acting_for([]):
             for pool in pools:
-                for _ in range(pool.get_max_size()):
+                for _ in range(pool.max_size):
                     async with asyncio.timeout(GIVEN_BACK_WITHIN_S):
-                        connection = await stack.enter_async_context(pool.acquire())
+                        connection = await stack.enter_async_context(pool.lent())
                     assert not connection.is_in_transaction()
     waiting = "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
     assert await rows(waiting) == []
     assert len(pools) == 2
     for pool in pools:
-        assert pool.get_idle_size() == pool.get_size() == pool.get_max_size()
+        assert pool.idle_size == pool.size == pool.max_size
 
 
 @contextmanager
@@ -265,7 +265,7 @@ async def test_a_connection_given_back_has_no_tenant_for_who_comes_next(sides: l
     await asyncio.gather(*(run(each) for each in itertools.islice(operations(sides, QUERIES), AT_ONCE)))
 
     async def nobody() -> None:
-        async with app_pool().acquire():
+        async with app_pool().lent():
             pass
 
     token = database._tenant.set(None)

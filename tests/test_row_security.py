@@ -10,7 +10,8 @@ import pytest
 
 from domain.base import database
 from domain.base.clock import new_id
-from domain.base.database import NoTenant, acting_for, address_of, role_names, role_password
+from domain.base.database import NoTenant, acting_for
+from domain.base.database_address import address_of, role_names, role_password
 from domain.base.migrate import migrate
 from domain.base.row_security import GLOBAL_TABLES
 from domain.base.settings import Settings

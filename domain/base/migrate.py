@@ -11,7 +11,8 @@ from tortoise.migrations.api import migrate as tortoise_migrate
 from tortoise.migrations.autodetector import MigrationAutodetector
 from tortoise.migrations.writer import MigrationWriter
 
-from domain.base.database import CONNECT_TIMEOUT_S, Door, address_of, reaching, system, tortoise_config
+from domain.base.database import Door, system_fetch
+from domain.base.database_address import CONNECT_TIMEOUT_S, address_of, reaching, tortoise_config
 from domain.base.row_security import make_roles, secure
 from domain.base.settings import Settings
 
@@ -54,8 +55,7 @@ async def migrate(settings: Settings) -> list[str]:
 
 async def current() -> bool:
     """Whether the database has every migration of this code. Raises Unavailable; Timeout."""
-    async with system(Door.HEALTH) as connection:
-        rows = await connection.fetch("SELECT name FROM tortoise_migrations WHERE app = 'planwire'")
+    rows = await system_fetch(Door.HEALTH, "SELECT name FROM tortoise_migrations WHERE app = 'planwire'")
     return {path.stem for path in _FOLDER.glob("[0-9]*.py")} <= {row["name"] for row in rows}
 
 

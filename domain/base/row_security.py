@@ -8,7 +8,7 @@ GLOBAL_TABLES. Where nothing differs no lock is taken that a running statement w
 from collections.abc import Iterable
 from typing import Any
 
-from domain.base.database import address_of, role_names, role_password
+from domain.base.database_address import address_of, role_names, role_password
 from domain.base.settings import Settings
 
 # The tables that belong to no organization, and what the application role may do there. Digests are left out.

@@ -1,13 +1,15 @@
 """Sessions: a person's sign-ins, each known by an opaque token of which only the digest is kept."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from domain.base.actor import Actor
+from domain.base.batches import Batches
 from domain.base.clock import new_id, now
-from domain.base.database import Door, execute, fetch, system, tx
+from domain.base.database import Door, execute, fetch, system_fetch, tx
 from domain.base.errors import NotFound
 from domain.base.sql import Row, sql
 from domain.identity import security_log, tokens
@@ -18,14 +20,6 @@ PREFIX = "pws_"
 LIFETIME = timedelta(days=30)
 # A session that is used all the time is written once in this time and not at every request.
 TOUCH_AFTER = timedelta(minutes=1)
-
-
-@dataclass(frozen=True)
-class SignedIn:
-    """Whose session it is."""
-
-    user_id: UUID
-    session_id: UUID
 
 
 @dataclass(frozen=True)
@@ -55,24 +49,28 @@ async def start(connection: Any, user_id: UUID, *, user_agent: str | None) -> St
     return started
 
 
-async def authenticate(token: str) -> SignedIn | None:
-    """Whose token it is, or None when it is unknown or has ended. Each use puts the end off to 30 days from now."""
-    if not token.startswith(PREFIX):
-        return None
+async def touch(session_id: UUID) -> None:
+    """Note a use that is due: the end is put off to 30 days from now. Raises Unavailable; Timeout."""
+    await _touches.get(session_id)
+
+
+async def _touch(session_ids: Sequence[UUID]) -> dict[UUID, None]:
     at = now()
-    async with system(Door.SESSION_CHECK) as connection:
-        row = await connection.fetchrow(
-            "WITH found AS (SELECT id, user_id, last_used_at FROM session "
-            "WHERE token_digest = $1 AND expires_at > $2), "
-            "touched AS (UPDATE session SET last_used_at = $2, expires_at = $3 FROM found "
-            "WHERE session.id = found.id AND found.last_used_at <= $4) "
-            "SELECT id, user_id FROM found",
-            tokens.digest(token),
-            at,
-            at + LIFETIME,
-            at - TOUCH_AFTER,
-        )
-    return SignedIn(row["user_id"], row["id"]) if row else None
+    await system_fetch(
+        Door.SESSION_USE,
+        # Decided again under the lock, so that of two at once one writes. Who holds a lock is writing the same or
+        # ending the session, so nobody waits for it, and two batches cannot wait for each other.
+        "UPDATE session SET last_used_at = $2, expires_at = $3 FROM (SELECT id FROM session WHERE id = ANY($1::uuid[]) "
+        "AND last_used_at <= $4 AND expires_at > $2 FOR NO KEY UPDATE SKIP LOCKED) AS due WHERE session.id = due.id",
+        session_ids,
+        at,
+        at + LIFETIME,
+        at - TOUCH_AFTER,
+    )
+    return {}
+
+
+_touches = Batches(_touch)
 
 
 async def revoke(actor: Actor, session_id: UUID) -> None:

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from domain.base.actor import Actor, Standing
+from domain.base.batches import Batches
 from domain.base.clock import new_id, now
-from domain.base.database import Door, fetch, fetch_value, system, tx
+from domain.base.database import Door, fetch, fetch_value, system_fetch, tx
 from domain.base.errors import Faults, LimitReached
 from domain.base.permissions import GRANTS, Permission, Role, in_order
 from domain.base.sql import Row, Sql, sql
@@ -110,28 +111,71 @@ async def _revoke(actor: Actor, org_id: UUID, which: Sql) -> None:
         emit(actor, org_id, ApiKeyRevoked(subject_id=key["id"], name=key["name"]))
 
 
+@dataclass(frozen=True)
+class _Found:
+    """A key that holds. `is_due` says that its use is to be noted."""
+
+    key_id: UUID
+    user_id: UUID
+    org_id: UUID
+    standing: Standing
+    is_due: bool
+
+
 async def authenticate(token: str) -> Actor | None:
-    """The key as a caller, or None when it is unknown, revoked or expired, or its maker is no member any more."""
+    """The key as a caller, or None when it is unknown, revoked or expired, or its maker is no member any more.
+
+    Looked up together with all who ask at the same moment, and anew for each, as sessions are. Raises Unavailable;
+    Timeout.
+    """
     if not token.startswith(PREFIX):
         return None
-    at = now()
-    async with system(Door.API_KEY_CHECK) as connection:
-        row = await connection.fetchrow(
-            "WITH found AS (SELECT api_key.id, api_key.org_id, api_key.user_id, api_key.permissions, "
-            "api_key.last_used_at, membership.role FROM api_key JOIN membership ON membership.org_id = api_key.org_id "
-            "AND membership.user_id = api_key.user_id AND membership.ended_at IS NULL WHERE api_key.secret_digest = $1 "
-            "AND api_key.revoked_at IS NULL AND (api_key.expires_at IS NULL OR api_key.expires_at > $2)), "
-            "touched AS (UPDATE api_key SET last_used_at = $2 FROM found WHERE api_key.id = found.id "
-            "AND (found.last_used_at IS NULL OR found.last_used_at <= $3)) "
-            "SELECT * FROM found",
-            tokens.digest(token),
-            at,
-            at - TOUCH_AFTER,
-        )
-    if row is None:
+    found = await _by_digest.get(tokens.digest(token))
+    if found is None:
         return None
-    standing = standing_of(Role(row["role"]), row["permissions"])
-    return Actor.of_api_key(row["id"], row["user_id"], {row["org_id"]: standing})
+    if found.is_due:
+        await _touches.get(found.key_id)
+    return Actor.of_api_key(found.key_id, found.user_id, {found.org_id: found.standing})
+
+
+async def _look_up(digests: Sequence[bytes]) -> dict[bytes, _Found]:
+    at = now()
+    rows = await system_fetch(
+        Door.API_KEY_CHECK,
+        "SELECT api_key.secret_digest, api_key.id, api_key.org_id, api_key.user_id, api_key.permissions, "
+        "(api_key.last_used_at IS NULL OR api_key.last_used_at <= $3) AS is_due, membership.role FROM api_key "
+        "JOIN membership ON membership.org_id = api_key.org_id AND membership.user_id = api_key.user_id "
+        "AND membership.ended_at IS NULL WHERE api_key.secret_digest = ANY($1::bytea[]) "
+        "AND api_key.revoked_at IS NULL AND (api_key.expires_at IS NULL OR api_key.expires_at > $2)",
+        digests,
+        at,
+        at - TOUCH_AFTER,
+    )
+    return {
+        row["secret_digest"]: _Found(
+            row["id"], row["user_id"], row["org_id"], standing_of(Role(row["role"]), row["permissions"]), row["is_due"]
+        )
+        for row in rows
+    }
+
+
+async def _touch(key_ids: Sequence[UUID]) -> dict[UUID, None]:
+    at = now()
+    await system_fetch(
+        Door.API_KEY_USE,
+        # Nobody waits for a lock here, as with sessions.
+        "UPDATE api_key SET last_used_at = $2 FROM (SELECT id FROM api_key WHERE id = ANY($1::uuid[]) "
+        "AND (last_used_at IS NULL OR last_used_at <= $3) FOR NO KEY UPDATE SKIP LOCKED) AS due "
+        "WHERE api_key.id = due.id",
+        key_ids,
+        at,
+        at - TOUCH_AFTER,
+    )
+    return {}
+
+
+_by_digest = Batches(_look_up)
+_touches = Batches(_touch)
 
 
 def standing_of(role: Role, permissions: Sequence[str]) -> Standing:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from domain.base.actor import Actor, Standing
 from domain.base.clock import new_id, now
-from domain.base.database import Door, fetch, fetch_value, require_transaction, system, tenant_changed, tx
+from domain.base.database import Door, fetch, fetch_value, require_transaction, system_fetch, tenant_changed, tx
 from domain.base.database_faults import unique
 from domain.base.errors import Conflict, Invalid
 from domain.base.models import save
@@ -24,10 +24,11 @@ from domain.organizations.queries import MembershipRow
 
 async def standings_of(user_id: UUID) -> dict[UUID, Standing]:
     """Organization -> the person's standing there today."""
-    async with system(Door.MEMBERSHIPS_OF_A_USER) as connection:
-        rows = await connection.fetch(
-            "SELECT org_id, role FROM membership WHERE user_id = $1 AND ended_at IS NULL ORDER BY id", user_id
-        )
+    rows = await system_fetch(
+        Door.MEMBERSHIPS_OF_A_USER,
+        "SELECT org_id, role FROM membership WHERE user_id = $1 AND ended_at IS NULL ORDER BY id",
+        user_id,
+    )
     return {row["org_id"]: Standing.of_role(Role(row["role"])) for row in rows}
 
 

@@ -5,8 +5,9 @@ from uuid import UUID
 
 from domain.base.actor import Standing
 from domain.base.clock import now
-from domain.base.database import Door, system
+from domain.base.database import Door, system_fetch
 from domain.base.permissions import Role
+from domain.base.sql import Row
 from domain.organizations.api_keys import standing_of
 
 
@@ -16,26 +17,27 @@ async def present(session_ids: Collection[UUID], api_key_ids: Collection[UUID]) 
     Raises Unavailable; Timeout.
     """
     found: dict[UUID, dict[UUID, Standing]] = {}
-    async with system(Door.OPEN_SOCKETS) as connection:
-        if session_ids:
-            for row in await connection.fetch(
-                "SELECT session.id, membership.org_id, membership.role FROM session "
-                "LEFT JOIN membership ON membership.user_id = session.user_id AND membership.ended_at IS NULL "
-                "WHERE session.id = ANY($1::uuid[]) AND session.expires_at > $2 ORDER BY membership.id",
-                list(session_ids),
-                now(),
-            ):
-                standings = found.setdefault(row["id"], {})
-                if row["org_id"] is not None:
-                    standings[row["org_id"]] = Standing.of_role(Role(row["role"]))
-        if api_key_ids:
-            for row in await connection.fetch(
-                "SELECT api_key.id, api_key.org_id, api_key.permissions, membership.role FROM api_key "
-                "JOIN membership ON membership.org_id = api_key.org_id AND membership.user_id = api_key.user_id "
-                "AND membership.ended_at IS NULL WHERE api_key.id = ANY($1::uuid[]) AND api_key.revoked_at IS NULL "
-                "AND (api_key.expires_at IS NULL OR api_key.expires_at > $2)",
-                list(api_key_ids),
-                now(),
-            ):
-                found[row["id"]] = {row["org_id"]: standing_of(Role(row["role"]), row["permissions"])}
+    if session_ids:
+        for row in await _ask(
+            "SELECT session.id, membership.org_id, membership.role FROM session "
+            "LEFT JOIN membership ON membership.user_id = session.user_id AND membership.ended_at IS NULL "
+            "WHERE session.id = ANY($1::uuid[]) AND session.expires_at > $2 ORDER BY membership.id",
+            session_ids,
+        ):
+            standings = found.setdefault(row["id"], {})
+            if row["org_id"] is not None:
+                standings[row["org_id"]] = Standing.of_role(Role(row["role"]))
+    if api_key_ids:
+        for row in await _ask(
+            "SELECT api_key.id, api_key.org_id, api_key.permissions, membership.role FROM api_key "
+            "JOIN membership ON membership.org_id = api_key.org_id AND membership.user_id = api_key.user_id "
+            "AND membership.ended_at IS NULL WHERE api_key.id = ANY($1::uuid[]) AND api_key.revoked_at IS NULL "
+            "AND (api_key.expires_at IS NULL OR api_key.expires_at > $2)",
+            api_key_ids,
+        ):
+            found[row["id"]] = {row["org_id"]: standing_of(Role(row["role"]), row["permissions"])}
     return found
+
+
+async def _ask(text: str, ids: Collection[UUID]) -> list[Row]:
+    return await system_fetch(Door.OPEN_SOCKETS, text, list(ids), now())

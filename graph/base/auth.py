@@ -6,8 +6,7 @@ from starlette.requests import HTTPConnection
 
 from domain.base.actor import Actor
 from domain.base.errors import Unauthenticated
-from domain.identity import sessions
-from domain.organizations import api_keys, memberships
+from domain.organizations import api_keys, callers
 
 COOKIE = "planwire_session"
 
@@ -38,10 +37,8 @@ async def actor_of(credentials: Credentials | None) -> Actor | None:
     """
     if credentials is None:
         return None
-    if signed_in := await sessions.authenticate(credentials.token):
-        return Actor.of_user(
-            signed_in.user_id, await memberships.standings_of(signed_in.user_id), session_id=signed_in.session_id
-        )
+    if person := await callers.signed_in(credentials.token):
+        return person
     if credentials.is_cookie:
         return None
     if actor := await api_keys.authenticate(credentials.token):

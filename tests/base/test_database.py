@@ -12,9 +12,10 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from domain.base import database, migrate
+from domain.base import connections, database, migrate
 from domain.base.actor import Actor
 from domain.base.database import acting_for, app_pool, fetch_value, pool_sizes, savepoint, tx
+from domain.base.database_address import address_of, role_names
 from domain.base.errors import Conflict, RequestError, Taken, Timeout, Unavailable
 from domain.base.permissions import Role
 from domain.base.settings import Settings
@@ -30,14 +31,14 @@ ONE = sql("SELECT 1")
 SOON_S = 2.0
 
 
-@pytest.mark.parametrize(("size", "split"), [(2, (1, 1)), (3, (2, 1)), (8, (5, 3)), (10, (6, 4)), (100, (60, 40))])
+@pytest.mark.parametrize(("size", "split"), [(2, (1, 1)), (9, (8, 1)), (10, (8, 2)), (100, (80, 20))])
 def test_the_two_pools_share_the_size_between_them(settings: Settings, size: int, split: tuple[int, int]) -> None:
     assert pool_sizes(replace(settings, database_pool_size=size)) == split
 
 
 def test_the_pools_are_no_larger_than_that(settings: Settings) -> None:
     assert database._system_pool is not None
-    assert (app_pool().get_max_size(), database._system_pool.get_max_size()) == pool_sizes(settings)
+    assert (app_pool().max_size, database._system_pool.max_size) == pool_sizes(settings)
 
 
 async def test_every_connection_bounds_its_waits(acme: Tenant) -> None:
@@ -46,7 +47,8 @@ async def test_every_connection_bounds_its_waits(acme: Tenant) -> None:
     with acting_for([]):
         of_app = await fetch_value(shown)
     assert database._system_pool is not None
-    of_system = await database._system_pool.fetchval(shown.render()[0])
+    async with database._system_pool.lent() as connection:
+        of_system = await connection.fetchval(shown.render()[0])
 
     assert (of_app, of_system) == ("3s 30s", "3s 30s")
 
@@ -204,7 +206,7 @@ async def telling(error: type[RequestError], cause: type[BaseException], *, time
 async def test_a_lock_that_is_held_too_long_is_a_timeout(acme: Tenant) -> None:
     label_id = await label_of(acme)
     with acting_for([acme.org_id]):
-        async with app_pool().acquire() as other, other.transaction():
+        async with app_pool().lent() as other, other.transaction():
             await other.execute("UPDATE label SET name = 'held' WHERE id = $1", label_id)
 
             async with telling(Timeout, asyncpg.LockNotAvailableError), tx():
@@ -240,9 +242,9 @@ async def test_one_of_two_that_wait_for_each_other_is_unavailable(acme: Tenant) 
 
 
 async def test_no_free_connection_is_unavailable(acme: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "ACQUIRE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(connections, "ACQUIRE_TIMEOUT_S", 0.05)
     with acting_for([acme.org_id]):
-        held = [await app_pool().acquire() for _ in range(app_pool().get_max_size())]
+        held = [await app_pool().acquire() for _ in range(app_pool().max_size)]
         try:
             async with telling(Unavailable, TimeoutError):
                 await fetch_value(ONE)
@@ -250,15 +252,21 @@ async def test_no_free_connection_is_unavailable(acme: Tenant, monkeypatch: pyte
                 pass
         finally:
             for connection in held:
-                await app_pool().release(connection)
+                app_pool().give(connection)
 
         assert await fetch_value(ONE) == 1
 
 
+def renew() -> None:
+    """Let what comes next open a connection of its own."""
+    for connection in app_pool()._idle:
+        connection.terminate()
+
+
 async def test_a_server_without_room_is_unavailable(acme: Tenant, settings: Settings) -> None:
-    role = database.role_names(database.address_of(settings)["database"])[0]
+    role = role_names(address_of(settings)["database"])[0]
     await execute(f'ALTER ROLE "{role}" CONNECTION LIMIT 0')
-    await app_pool().expire_connections()
+    renew()
     try:
         with acting_for([acme.org_id]):
             async with telling(Unavailable, asyncpg.TooManyConnectionsError):
@@ -291,15 +299,13 @@ async def test_a_connection_that_breaks_is_unavailable_and_the_next_one_works(ac
 
 
 async def test_a_server_that_never_answers_is_unavailable(acme: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    pool: Any = app_pool()
-    new_connections = pool._connect_kwargs
     with acting_for([acme.org_id]):
         with monkeypatch.context() as patched:
-            patched.setitem(new_connections, "command_timeout", 0.1)
-            await app_pool().expire_connections()
+            patched.setitem(app_pool()._opening, "command_timeout", 0.1)
+            renew()
             async with telling(Unavailable, TimeoutError):
                 await fetch_value(sql("SELECT pg_sleep(10)"))
-        await app_pool().expire_connections()
+        renew()
 
         assert await fetch_value(ONE) == 1
 

@@ -151,7 +151,7 @@ async def test_the_position_is_read_before_all_that_the_answer_shows(acme: Tenan
 
     first = next(number for number, each in enumerate(sent) if "event_counter" in each)
     shown = [number for number, each in enumerate(sent) if "FROM organization" in each or "FROM users" in each]
-    rights = [number for number, each in enumerate(sent) if "role FROM membership" in each]
+    rights = [number for number, each in enumerate(sent) if "standing.roles" in each]
     assert shown
     assert first < min(shown)
     # Roles and permissions are read once to know whose log it is, and once more to be shown.

@@ -36,7 +36,7 @@ async def small_pools(settings: Settings) -> AsyncIterator[None]:
     """Pools of the size that a process has when nobody says another."""
     await database.disconnect()
     await database.connect(replace(settings, database_pool_size=DEFAULT_POOL))
-    assert app_pool().get_max_size() == pool_sizes(replace(settings, database_pool_size=DEFAULT_POOL))[0]
+    assert app_pool().max_size == pool_sizes(replace(settings, database_pool_size=DEFAULT_POOL))[0]
     yield
     await database.disconnect()
     await database.connect(settings)
@@ -139,7 +139,7 @@ async def test_who_waits_holds_no_connection(acme: Tenant, small_pools: None, mo
         await reached.wait()
         others = [asyncio.create_task(create(acme, key)) for _ in range(AT_ONCE)]
         await all_wait.wait()
-        in_use = app_pool().get_size() - app_pool().get_idle_size()
+        in_use = app_pool().size - app_pool().idle_size
         with acting_for([acme.org_id]):
             async with tx():
                 pass
@@ -159,7 +159,7 @@ async def test_patience_ends_with_in_progress(acme: Tenant, monkeypatch: pytest.
 
     with acting_for([]):
         # Another process that runs the same is no more than its lock.
-        async with app_pool().acquire() as other, other.transaction():
+        async with app_pool().lent() as other, other.transaction():
             await other.execute("SELECT pg_advisory_xact_lock($1)", number)
             busy = await create(acme, key)
             different = await create(acme, new_key(), "chore")

@@ -330,7 +330,7 @@ async def test_giving_back_is_not_waited_for_without_end(shop: Shop, monkeypatch
     await shop.vendor.reached.wait()
     (claim,) = await kept(shop.attempt.key)
 
-    async with app_pool().acquire() as other, other.transaction():
+    async with app_pool().lent() as other, other.transaction():
         await other.execute("SELECT FROM idempotency WHERE id = $1 FOR UPDATE", claim["id"])
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

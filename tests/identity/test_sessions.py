@@ -8,7 +8,7 @@ import pytest
 from domain.base.clock import frozen, now
 from domain.base.permissions import Permission
 from domain.identity import sessions, tokens
-from domain.organizations import api_keys
+from domain.organizations import api_keys, callers
 from graph.base.ids import global_id
 from tests.client import GraphQL
 from tests.factories import Person, Tenant, execute, make_person, rows, statements
@@ -50,7 +50,7 @@ def test_tokens_hold_256_bits_and_differ() -> None:
 
 @pytest.mark.parametrize("token", ["", "pws_", "pws_unknown", "pwk_unknown", "nonsense", "pws_\ud800", "pws_\u00e9"])
 async def test_an_unknown_token_is_nobodys(token: str) -> None:
-    assert await sessions.authenticate(token) is None
+    assert await callers.signed_in(token) is None
 
 
 async def test_an_unknown_token_is_refused_and_no_token_is_nobody() -> None:
@@ -80,7 +80,7 @@ async def test_a_session_ends_thirty_days_after_its_last_use() -> None:
     _, ends = await times_of(ada.session_id)
 
     with frozen(ends - timedelta(seconds=1)):
-        assert await sessions.authenticate(ada.token) is not None
+        assert await callers.signed_in(ada.token) is not None
     _, ends = await times_of(ada.session_id)
     with frozen(ends):
         assert (await ada.client.run(VIEWER)).codes == ["UNAUTHENTICATED"]

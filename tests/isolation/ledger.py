@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from domain.base.database import address_of
+from domain.base.database_address import address_of
 from domain.base.row_security import GLOBAL_TABLES, tenant_column
 from domain.base.settings import Settings
 

@@ -8,6 +8,7 @@ import asyncpg
 import orjson
 
 from domain.base.clock import new_id
+from domain.base.connections import Connection
 from domain.base.database import acting_for, app_pool
 from domain.base.row_security import tenant_column
 from tests.isolation.sweep import Tenants
@@ -18,10 +19,10 @@ class _Undone(Exception):
 
 
 @asynccontextmanager
-async def _trying(tenants: Tenants) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[Any]"]:
+async def _trying(tenants: Tenants) -> AsyncIterator[Connection]:
     """A connection as `mine`, on which nothing that is done stays."""
     with acting_for([tenants.mine.tenant.org_id]):
-        async with app_pool().acquire() as connection:
+        async with app_pool().lent() as connection:
             try:
                 async with connection.transaction():
                     yield connection

@@ -1,0 +1,68 @@
+"""One look-up for all who ask at the same moment.
+
+Who asks leaves a key and waits. Whoever asked within one turn of the event loop is answered by one look-up; those who
+come while it is under way are answered by the next, so every answer was looked up after its question. Nothing is kept.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+# One look-up stays short, and so does what one failure takes along.
+MOST = 200
+
+
+class Batches(Generic[K, V]):
+    """`look_up` gets at most MOST different keys and gives what it found; a key that it leaves out is None's."""
+
+    def __init__(self, look_up: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> None:
+        self._look_up = look_up
+        self._asked: dict[K, list[asyncio.Future[V | None]]] = {}
+        self._working: asyncio.Task[None] | None = None
+
+    async def get(self, key: K) -> V | None:
+        """What belongs to the key. Raises what the look-up raises, to all whom it was made for."""
+        # A future for each who asks: one who is cut off takes nobody along.
+        answer: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
+        self._asked.setdefault(key, []).append(answer)
+        if self._working is None or self._working.done():
+            self._working = asyncio.create_task(self._work())
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if answer.done() and not answer.cancelled():
+                # It came in the same moment; a failure that nobody looks at would be reported.
+                answer.exception()
+            raise
+
+    async def _work(self) -> None:
+        while self._asked:
+            keys = list(self._asked)[:MOST]
+            asked = {key: self._asked.pop(key) for key in keys}
+            # Those who were cut off meanwhile ask for nothing.
+            asked = {key: answers for key, answers in asked.items() if not all(answer.done() for answer in answers)}
+            if asked:
+                await self._answer(asked)
+
+    async def _answer(self, asked: dict[K, list[asyncio.Future[V | None]]]) -> None:
+        try:
+            found = await self._look_up(list(asked))
+        except Exception as fault:
+            for answer in _unanswered(asked):
+                answer.set_exception(fault)
+        except BaseException:
+            for answer in _unanswered(asked):
+                answer.cancel()
+            raise
+        else:
+            for key, answers in asked.items():
+                for answer in answers:
+                    if not answer.done():
+                        answer.set_result(found.get(key))
+
+
+def _unanswered(asked: Mapping[K, list[asyncio.Future[V | None]]]) -> list[asyncio.Future[V | None]]:
+    return [answer for answers in asked.values() for answer in answers if not answer.done()]

@@ -1,0 +1,331 @@
+"""A pool whose connections remember the tenant set they carry, so that most statements need not send it again.
+
+A connection goes through three hands. `acquire` lends it: one that carries the caller's set already, else the one that
+was unused for longest, told the set first; else a new one, while there is room; else the first that is given back, in
+the order of asking. `give` takes it back and never waits. One that was cut off in a statement or a transaction first
+goes to `_mend`, in the background and for a second at most: it is closed when the server does not answer by then.
+
+What a connection carries is forgotten before anything is sent that could change it, and noted only when the server has
+confirmed it: a loss at any await leaves "unknown", which costs one round trip, and never a wrong set.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from uuid import UUID
+
+import asyncpg
+
+if TYPE_CHECKING:
+    _Base = asyncpg.Connection[Any]
+else:
+    _Base = asyncpg.Connection
+
+ACQUIRE_TIMEOUT_S = 5.0
+# How long a connection may take to stop what was cut off and to roll back. It is closed then, which does the same.
+GIVE_BACK_TIMEOUT_S = 1.0
+# How long those in use are waited for when the pool closes.
+CLOSE_TIMEOUT_S = 8.0
+# A prepared statement is some memory in the server's process. All that the code and the usual queries of clients say
+# fit in; the one unused for longest goes first. asyncpg keeps them: over one kept by hand, and the same care for plans
+# that a migration has outdated, finding it costs 2 us (measured).
+STATEMENTS = 500
+
+TenantSet = tuple[UUID, ...]
+
+
+class Connection(_Base):
+    """A connection that knows what tenant set it carries: None when that is not known, or nobody asked for one."""
+
+    __slots__ = ("carries", "carries_when_committed")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.carries: TenantSet | None = None
+        self.carries_when_committed: TenantSet | None = None
+
+    def forget(self) -> None:
+        """Have the set sent again before the next use."""
+        self.carries = self.carries_when_committed = None
+
+    async def commit(self) -> None:
+        """End the open transaction. Raises RuntimeError when the server could only roll it back."""
+        status = await self.execute("COMMIT")
+        if status != "COMMIT":
+            self.forget()
+            raise RuntimeError("a statement of the transaction had failed and was passed over: nothing was kept")
+        self.carries = self.carries_when_committed
+
+
+class _Waiter(NamedTuple):
+    deadline: float
+    # Comes to a connection, or to None: the room to open one.
+    turn: asyncio.Future[Connection | None]
+
+
+def setting(org_ids: Iterable[UUID]) -> str:
+    """The statement that makes a connection carry the set."""
+    # `hex` has nothing but digits, so nothing of a caller's can end the literal. SET needs no plan, unlike set_config.
+    return f"SET app.org_ids = '{{{','.join([org_id.hex for org_id in org_ids])}}}'"
+
+
+class Pool:
+    """At most `max_size` connections, opened as they are needed. `opening` is what asyncpg.connect takes.
+
+    `tenants` gives the set of whoever asks, or raises; None stands for connections that carry none.
+    """
+
+    def __init__(self, max_size: int, tenants: Callable[[], TenantSet | None], **opening: Any) -> None:
+        self.max_size = max_size
+        self._tenants = tenants
+        self._opening = opening
+        # Open ones, those that are being opened, and those that are being mended or closed.
+        self._size = 0
+        # The longest unused first.
+        self._idle: list[Connection] = []
+        self._lent: set[Connection] = set()
+        # None of those who wait is alive while one is idle or there is room.
+        self._waiters: deque[_Waiter] = deque()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._chores: set[asyncio.Task[None]] = set()
+        self._emptied: asyncio.Event | None = None
+
+    @property
+    def size(self) -> int:
+        """How many there are, those included that are being opened, mended or closed."""
+        return self._size
+
+    @property
+    def idle_size(self) -> int:
+        """How many nobody uses."""
+        return len(self._idle)
+
+    async def warm(self) -> None:
+        """Open the first. Raises what asyncpg.connect raises."""
+        self._size += 1
+        self.give(await self._opened())
+
+    def at_hand(self) -> Connection | None:
+        """Lend an idle connection that carries the caller's set already; never waits. Raises what `tenants` raises."""
+        return self._unused(self._tenants())
+
+    async def acquire(self, *, begin: bool = False) -> Connection:
+        """Lend a connection that carries the caller's set, with `begin` in a transaction; `give` has to follow.
+
+        Raises what `tenants` raises; TimeoutError when none came within ACQUIRE_TIMEOUT_S; what the server answers.
+        """
+        wanted = self._tenants()
+        connection = self._unused(wanted) or self._longest_unused()
+        if connection is None:
+            connection = await self._next()
+            # It is a live set, and the wait may have been long.
+            wanted = self._tenants()
+        try:
+            if begin or connection.carries != wanted:
+                await self._prepare(connection, wanted, begin)
+        except BaseException as fault:
+            if isinstance(fault, TimeoutError):
+                connection.terminate()
+            self.give(connection)
+            raise
+        return connection
+
+    async def release(self, connection: Connection) -> None:
+        """`give`, as Tortoise asks for it."""
+        self.give(connection)
+
+    @asynccontextmanager
+    async def lent(self) -> AsyncIterator[Connection]:
+        """A connection for the block."""
+        connection = await self.acquire()
+        try:
+            yield connection
+        finally:
+            self.give(connection)
+
+    def give(self, connection: Connection) -> None:
+        """Take a connection back, in whatever state it is. Never waits."""
+        # Raises for one that was given back already: two users at once would be two tenants at once.
+        self._lent.remove(connection)
+        if connection.is_closed():
+            self._lose(connection)
+        # asyncpg's own pool asks the same of the protocol; there is no public way.
+        elif cast(Any, connection)._protocol._is_cancelling() or connection.is_in_transaction():
+            connection.forget()
+            self._do(self._mend(connection))
+        else:
+            self._pass_on(connection)
+
+    async def close(self) -> None:
+        """Close all, those in use once they are given back, or after CLOSE_TIMEOUT_S at the latest."""
+        self._emptied = asyncio.Event()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        while self._waiters:
+            if not (turn := self._waiters.popleft().turn).done():
+                turn.set_exception(asyncpg.InterfaceError("the pool is closed"))
+        while self._idle:
+            self._do(self._retire(self._idle.pop()))
+        if self._size:
+            try:
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self._emptied.wait()
+            except TimeoutError:
+                for connection in self._lent:
+                    connection.terminate()
+        if self._chores:
+            await asyncio.wait(self._chores)
+
+    def _unused(self, wanted: TenantSet | None) -> Connection | None:
+        """An idle connection that carries the set, the last used first: its statements are the most likely prepared."""
+        idle = self._idle
+        for place in range(len(idle) - 1, -1, -1):
+            connection = idle[place]
+            if connection.carries == wanted:
+                del idle[place]
+                if connection.is_closed():
+                    self._lose(connection)
+                else:
+                    self._lent.add(connection)
+                    return connection
+        return None
+
+    def _longest_unused(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop(0)
+            if not connection.is_closed():
+                self._lent.add(connection)
+                return connection
+            self._lose(connection)
+        return None
+
+    async def _next(self) -> Connection:
+        deadline = asyncio.get_running_loop().time() + ACQUIRE_TIMEOUT_S
+        if self._emptied is not None:
+            raise asyncpg.InterfaceError("the pool is closed")
+        if self._size < self.max_size:
+            self._size += 1
+        elif (connection := await self._turn(deadline)) is not None:
+            return connection
+        async with asyncio.timeout_at(deadline):
+            return await self._opened()
+
+    async def _turn(self, deadline: float) -> Connection | None:
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(deadline, loop.create_future())
+        self._waiters.append(waiter)
+        if self._alarm is None:
+            self._alarm = loop.call_at(deadline, self._ring)
+        try:
+            return await waiter.turn
+        except asyncio.CancelledError:
+            # Its turn may have come in the same moment.
+            if waiter.turn.done() and not waiter.turn.cancelled() and waiter.turn.exception() is None:
+                if (connection := waiter.turn.result()) is not None:
+                    self.give(connection)
+                else:
+                    self._free_room()
+            raise
+
+    def _ring(self) -> None:
+        """Let those go whose time is over. All wait equally long, so one timer for the first is enough."""
+        loop = asyncio.get_running_loop()
+        self._alarm = None
+        while self._waiters and (self._waiters[0].turn.done() or self._waiters[0].deadline <= loop.time()):
+            if not (turn := self._waiters.popleft().turn).done():
+                turn.set_exception(TimeoutError("no connection came free"))
+        if self._waiters:
+            self._alarm = loop.call_at(self._waiters[0].deadline, self._ring)
+
+    async def _opened(self) -> Connection:
+        """A new connection, in the room that was counted for it."""
+        try:
+            connection = await asyncpg.connect(
+                **self._opening,
+                connection_class=Connection,
+                statement_cache_size=STATEMENTS,
+                # Kept for good, however long their text.
+                max_cached_statement_lifetime=0,
+                max_cacheable_statement_size=0,
+            )
+        except BaseException:
+            self._free_room()
+            raise
+        self._lent.add(connection)
+        return connection
+
+    async def _prepare(self, connection: Connection, wanted: TenantSet | None, begin: bool) -> None:
+        """Send what is needed in one round trip."""
+        texts = ["BEGIN"] if begin else []
+        if connection.carries != wanted:
+            connection.carries = None
+            texts.append(setting(wanted or ()))
+        if texts:
+            await connection.execute("; ".join(texts), timeout=ACQUIRE_TIMEOUT_S)
+        if begin:
+            # A rolled back transaction undoes its SET.
+            connection.carries_when_committed = wanted
+        else:
+            connection.carries = wanted
+
+    def _pass_on(self, connection: Connection) -> None:
+        if self._emptied is not None:
+            self._do(self._retire(connection))
+        elif (turn := self._first_in_line()) is not None:
+            self._lent.add(connection)
+            turn.set_result(connection)
+        else:
+            self._idle.append(connection)
+
+    def _lose(self, connection: Connection) -> None:
+        # asyncpg tidies up only here when the server has ended the connection.
+        connection.terminate()
+        self._free_room()
+
+    def _free_room(self) -> None:
+        """Give the room of a connection that is no more to the first who waits."""
+        if (turn := self._first_in_line()) is not None:
+            turn.set_result(None)
+            return
+        self._size -= 1
+        if self._emptied is not None and self._size == 0:
+            self._emptied.set()
+
+    def _first_in_line(self) -> asyncio.Future[Connection | None] | None:
+        while self._waiters:
+            if not (turn := self._waiters.popleft().turn).done():
+                return turn
+        return None
+
+    def _do(self, chore: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(chore)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+    async def _mend(self, connection: Connection) -> None:
+        """Have the server stop what was cut off, and undo it."""
+        is_mended = False
+        try:
+            with suppress(Exception):
+                async with asyncio.timeout(GIVE_BACK_TIMEOUT_S):
+                    # asyncpg sends nothing before the cancelling is confirmed; a failed transaction takes this as well.
+                    await connection.execute("")
+                    if connection.is_in_transaction():
+                        await connection.execute("ROLLBACK")
+                    # asyncpg's mark of a transaction that was cut off in its own BEGIN.
+                    cast(Any, connection)._top_xact = None
+                is_mended = not connection.is_closed()
+        finally:
+            if is_mended:
+                self._pass_on(connection)
+            else:
+                self._lose(connection)
+
+    async def _retire(self, connection: Connection) -> None:
+        try:
+            with suppress(Exception):
+                await connection.close(timeout=GIVE_BACK_TIMEOUT_S)
+        finally:
+            self._lose(connection)

@@ -1,0 +1,73 @@
+"""Whose token it is, and where they stand: what every operation begins with.
+
+All who ask within one turn of the event loop are looked up in one plain statement, which reads the session and the
+memberships at the same moment. Nothing is kept from one look-up to the next, and each begins after the requests that it
+answers have arrived: a session that was revoked is refused from the next operation on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from domain.base.actor import Actor, Standing
+from domain.base.batches import Batches
+from domain.base.clock import now
+from domain.base.database import Door, system_fetch
+from domain.base.permissions import Role
+from domain.identity import sessions, tokens
+
+_STANDINGS = {role.value: Standing.of_role(role) for role in Role}
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """A session that lasts, and its person's standings. `is_due` says that its use is to be noted."""
+
+    session_id: UUID
+    user_id: UUID
+    standings: dict[UUID, Standing]
+    is_due: bool
+
+
+async def signed_in(token: str) -> Actor | None:
+    """The person whose session's token it is, or None when it is unknown or has ended.
+
+    Each use puts the end off to 30 days from now. It is written once a minute, not at every operation.
+    Raises Unavailable; Timeout.
+    """
+    if not token.startswith(sessions.PREFIX):
+        return None
+    found = await _by_digest.get(tokens.digest(token))
+    if found is None:
+        return None
+    if found.is_due:
+        await sessions.touch(found.session_id)
+    return Actor.of_user(found.user_id, found.standings, session_id=found.session_id)
+
+
+async def _look_up(digests: Sequence[bytes]) -> dict[bytes, SignedIn]:
+    at = now()
+    rows = await system_fetch(
+        Door.SESSION_CHECK,
+        "SELECT session.token_digest, session.id, session.user_id, session.last_used_at <= $3 AS is_due, "
+        "standing.org_ids, standing.roles FROM session CROSS JOIN LATERAL ("
+        "SELECT array_agg(membership.org_id ORDER BY membership.id) AS org_ids, "
+        "array_agg(membership.role::text ORDER BY membership.id) AS roles "
+        "FROM membership WHERE membership.user_id = session.user_id AND membership.ended_at IS NULL) AS standing "
+        "WHERE session.token_digest = ANY($1::bytea[]) AND session.expires_at > $2",
+        digests,
+        at,
+        at - sessions.TOUCH_AFTER,
+    )
+    return {
+        row["token_digest"]: SignedIn(
+            row["id"],
+            row["user_id"],
+            {org_id: _STANDINGS[role] for org_id, role in zip(row["org_ids"] or (), row["roles"] or (), strict=True)},
+            row["is_due"],
+        )
+        for row in rows
+    }
+
+
+_by_digest = Batches(_look_up)
