@@ -125,7 +125,7 @@ async def connect(settings: Settings) -> None:
             "statement_timeout": str(STATEMENT_TIMEOUT_MS),
             "lock_timeout": str(LOCK_TIMEOUT_MS),
             "timezone": "UTC",
-            # A plan for these values alone costs more than most statements, and is misled by a condition that holds twice.
+            # A plan for these values alone costs more than most statements, and a condition that holds twice misleads it.
             "plan_cache_mode": "force_generic_plan",
             "jit": "off",
         },

@@ -21,7 +21,8 @@ from domain.adapters.pubsub import PubSub
 from domain.base import telemetry
 from domain.base.actor import Actor
 from domain.base.database import acting_for
-from domain.base.errors import RequestError, ResyncRequired
+from domain.base.endless import endlessly
+from domain.base.errors import ResyncRequired
 from domain.base.settings import Settings
 from domain.base.sql import Sql
 from domain.events import cursors, log, queries
@@ -106,7 +107,8 @@ class Follower:
         with log.told(self._committed):
             async with asyncio.TaskGroup() as group:
                 for step in (self._tell, self._listen, self._look, self._read):
-                    group.create_task(_again_and_again(step))
+                    again = endlessly(step, again_after_s=AGAIN_AFTER_S, again_at_most_s=AGAIN_AT_MOST_S)
+                    group.create_task(again)
 
     async def place(self, settings: Settings, actor: Actor, org_id: UUID, after: str | None) -> tuple[int, int]:
         """The number to go on from, the log's last when there is no cursor, and the log's last.
@@ -233,20 +235,3 @@ class Follower:
                 tails[org_id].feed(new)
                 if len(new) == READ_AT_ONCE:
                     self._note_grown((org_id,))
-
-
-async def _again_and_again(step: Callable[[], Awaitable[None]]) -> None:
-    """Take the step without end, more slowly while it fails: whoever follows waits meanwhile and loses nothing."""
-    wait_s = AGAIN_AFTER_S
-    while True:
-        try:
-            await step()
-            wait_s = AGAIN_AFTER_S
-        except (Exception, asyncio.CancelledError) as fault:
-            # A library's own cancellation that gets out is a fault like others.
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise
-            expected = isinstance(fault, RequestError)
-            _log.warning("the log is not followed right now", step=step.__name__, exc_info=None if expected else fault)
-            await asyncio.sleep(wait_s)
-            wait_s = min(wait_s * 2, AGAIN_AT_MOST_S)

@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 
 from domain.base.actor import Actor
-from domain.base.errors import RequestError
+from domain.base.endless import endlessly
 from domain.organizations.presence import present
 
 CHECK_EVERY_S = 1.0
@@ -39,6 +39,8 @@ class Presence:
     def __init__(self) -> None:
         self._watched: dict[UUID, set[Watched]] = {}
         self._asked: list[tuple[UUID, asyncio.Future[None]]] = []
+        self._all_again = 0.0
+        """When all are checked next, by the loop's clock."""
         self._is_asked = asyncio.Event()
 
     @contextmanager
@@ -63,31 +65,27 @@ class Presence:
 
     async def run(self) -> None:
         """Check all once a second, and whoever is asked for at once, until cancelled."""
+        await endlessly(self._check_due, again_after_s=AGAIN_AFTER_S, again_at_most_s=AGAIN_AFTER_S)
+
+    async def _check_due(self) -> None:
         clock = asyncio.get_running_loop().time
-        all_again = clock()
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(all_again):
-                    await self._is_asked.wait()
-            self._is_asked.clear()
-            asked, self._asked = self._asked, []
-            are_all_due = clock() >= all_again
-            try:
-                await self._check(tuple(self._watched) if are_all_due else {credential for credential, _ in asked})
-            except (Exception, asyncio.CancelledError) as fault:
-                if (task := asyncio.current_task()) is not None and task.cancelling():
-                    raise
-                expected = isinstance(fault, RequestError)
-                log.warning("open sockets were not checked", exc_info=None if expected else fault)
-                self._asked = asked + self._asked
-                await asyncio.sleep(AGAIN_AFTER_S)
-                self._is_asked.set()
-                continue
-            if are_all_due:
-                all_again = clock() + CHECK_EVERY_S
-            for _, each in asked:
-                if not each.done():
-                    each.set_result(None)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._all_again):
+                await self._is_asked.wait()
+        self._is_asked.clear()
+        asked, self._asked = self._asked, []
+        are_all_due = clock() >= self._all_again
+        try:
+            await self._check(tuple(self._watched) if are_all_due else {credential for credential, _ in asked})
+        except BaseException:
+            self._asked = asked + self._asked
+            self._is_asked.set()
+            raise
+        if are_all_due:
+            self._all_again = clock() + CHECK_EVERY_S
+        for _, each in asked:
+            if not each.done():
+                each.set_result(None)
 
     async def _check(self, credentials: Collection[UUID]) -> None:
         # Whoever comes while the database answers is not in what it answers.
