@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 from enum import Enum
+from functools import cache, lru_cache
 from typing import Any
 
 import orjson
@@ -213,12 +214,18 @@ def _id(text: str, name: str, path: tuple[str, ...]) -> Any:
 
 
 def _order(order_by: list[TaskOrder] | None) -> Order:
-    if not order_by:
-        return queries.BY_STATE_AND_RANK
-    names = [order.field.value for order in order_by]
-    if len(set(names)) < len(names):
+    return (
+        _order_of(tuple((order.field, order.direction) for order in order_by))
+        if order_by
+        else queries.BY_STATE_AND_RANK
+    )
+
+
+@lru_cache(maxsize=500)
+def _order_of(sorts: tuple[tuple[TaskOrderField, OrderDirection], ...]) -> Order:
+    if len({field for field, _ in sorts}) < len(sorts):
         raise BadInput("Each field can be sorted by once.", path=["orderBy"])
-    keys = [queries.SORTS[order.field.value].directed(order.direction is OrderDirection.DESC) for order in order_by]
+    keys = [queries.SORTS[field.value].directed(direction is OrderDirection.DESC) for field, direction in sorts]
     return Order((*keys, Key("task.id", KeyKind.UUID)))
 
 
@@ -229,10 +236,17 @@ def task_predicate(filter: TaskFilter | None) -> Sql:
 
 def task_request(order: Order, filter: TaskFilter | None, **place: Any) -> PageRequest:
     """A page of tasks in the order, under the filter. Raises BadInput for what either cannot be."""
-    plain = _plain(filter) if filter else {}
+    if filter is None:
+        return request(order, scope="{}", where=_unfiltered, **place)
+    plain = _plain(filter)
     kept = filters.predicate(plain)
     scope = orjson.dumps(plain, default=str, option=orjson.OPT_SORT_KEYS).decode()
     return request(order, scope=scope, where=lambda: kept, **place)
+
+
+@cache
+def _unfiltered() -> Sql:
+    return filters.predicate({})
 
 
 def project_task_page(

@@ -125,7 +125,8 @@ async def connect(settings: Settings) -> None:
             "statement_timeout": str(STATEMENT_TIMEOUT_MS),
             "lock_timeout": str(LOCK_TIMEOUT_MS),
             "timezone": "UTC",
-            # A plan for these values alone costs more than most statements, and a condition that holds twice misleads it.
+            # A plan for these values alone costs more than most statements, and takes a condition that holds twice for
+            # two.
             "plan_cache_mode": "force_generic_plan",
             "jit": "off",
         },

@@ -11,13 +11,14 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from enum import Enum
+from functools import cached_property, lru_cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import orjson
 
 from domain.base.errors import BadInput
-from domain.base.sql import Row, Sql, all_of, any_of, joined, sql
+from domain.base.sql import Bound, Row, Sql, all_of, any_of, joined, sql
 
 R = TypeVar("R", bound=Row)
 
@@ -79,7 +80,12 @@ class Order:
 
     def by(self, backward: bool = False) -> Sql:
         """The ORDER BY clause."""
-        return sql("ORDER BY " + ", ".join(key.sort(backward) for key in self.keys))
+        return self._clauses[backward]
+
+    @cached_property
+    def _clauses(self) -> tuple[Sql, Sql]:
+        forward, backward = (", ".join(key.sort(turned) for key in self.keys) for turned in (False, True))
+        return sql(f"ORDER BY {forward}"), sql(f"ORDER BY {backward}")
 
     def beyond(self, values: tuple[Any, ...], backward: bool) -> Sql:
         """Holds for rows beyond the place that `values` name."""
@@ -130,6 +136,10 @@ class PageRequest:
     """Names order and filter; part of every cursor, and of what makes two requests equal."""
     write: Callable[[tuple[Any, ...]], str] | None = field(default=None, compare=False)
     """Makes the cursor of a place, for lists that have cursors of their own."""
+
+    def __hash__(self) -> int:
+        # The scope names the order too.
+        return hash((self.scope, self.size, self.backward, self.place))
 
     @property
     def shape(self) -> tuple[Hashable, ...]:
@@ -194,10 +204,15 @@ def request(
         raise BadInput(f"`{name}` must be from 1 to {MOST_PER_PAGE}.", path=[name])
     if backward and after is not None:
         raise BadInput("`after` goes with `first`, `before` with `last`.", path=["after"])
-    scope = hashlib.sha256(f"{scope}|{order.by().parts}".encode()).hexdigest()[:16]
+    scope = _digest(scope, order.by().parts)
     cursor_name, cursor = ("before", before) if backward else ("after", after)
     place = None if cursor is None else _decode(cursor, scope, order, cursor_name)
     return PageRequest(order, size, backward, place, where, scope)
+
+
+@lru_cache(maxsize=500)
+def _digest(scope: str, order: tuple[str | Bound, ...]) -> str:
+    return hashlib.sha256(f"{scope}|{order}".encode()).hexdigest()[:16]
 
 
 def cut(rows: list[R], asked: PageRequest) -> Page[R]:

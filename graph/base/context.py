@@ -46,6 +46,8 @@ class Operation:
         self.denied: set[str] = set()
         self.started = 0.0
         self.said: Token[Any] | None = None
+        # Whether rows may hold columns as they are told; see TEXT.
+        self.takes_text = False
         # What follows from the text alone; kept with its plan, where that is kept.
         self.of_text: dict[Hashable, Any] = {}
         self.remembered: dict[Hashable, Any] = {}

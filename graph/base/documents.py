@@ -15,7 +15,9 @@ from graphql import (
     GraphQLSchema,
     GraphQLString,
     OperationDefinitionNode,
+    Undefined,
     get_nullable_type,
+    is_non_null_type,
     parse,
     specified_rules,
 )
@@ -98,8 +100,8 @@ class Ready:
         if self._plain is not None:
             sources, values = {}, {}
             for name, signature, is_plain in self._plain:
-                value = given.get(name)
-                if not is_plain(value):
+                value = given.get(name, Undefined)
+                if not is_plain(value) and (value is not None or is_non_null_type(signature.type)):
                     break
                 values[name] = value
                 sources[name] = VariableValueSource(signature, value)

@@ -62,12 +62,14 @@ def columns(info: Info, type_name: str | None = None) -> Columns:
     """
     raw = info._raw_info
     nodes = tuple(raw.field_nodes)
-    known = info.context.operation.of_text
+    operation = info.context.operation
     key = (*map(id, nodes), raw.return_type, type_name)
-    if (listed := known.get(key)) is None:
+    if (listed := operation.of_text.get(key)) is None:
         found = _found_below(raw.schema, raw.fragments, nodes, raw.return_type)
-        listed = known[key] = _plain(_of_type(raw.schema, found, raw.return_type, type_name))
-    return listed
+        told = _of_type(raw.schema, found, raw.return_type, type_name)
+        listed = operation.of_text[key] = (_plain(told), told)
+    told_or_plain: Columns = listed[operation.takes_text]
+    return told_or_plain
 
 
 def columns_below(

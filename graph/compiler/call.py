@@ -4,14 +4,21 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from graphql import VariableNode, get_argument_values, get_nullable_type, is_scalar_type
+from graphql import (
+    Undefined,
+    VariableNode,
+    get_argument_values,
+    get_nullable_type,
+    is_non_null_type,
+    is_scalar_type,
+)
 from graphql.execution import Executor
 from graphql.pyutils import Path
 from strawberry import Info
 from strawberry.types.arguments import convert_arguments
 from strawberry.utils.str_converters import to_camel_case
 
-from graph.compiler.plan import FieldPlan, has_variables
+from graph.compiler.plan import FieldPlan, Taken, has_variables
 
 # What is converted by being taken as it is.
 _AS_IT_IS = (str, int, bool, float)
@@ -25,9 +32,9 @@ def arguments_of(executor: Executor[Any], field: FieldPlan) -> dict[str, Any]:
         constant, variables = field.arguments
         values = executor.variable_values.coerced
         found = dict(constant)
-        for name, variable in variables:
-            value = values.get(variable)
-            if value.__class__ not in _AS_IT_IS:
+        for name, variable, may_be_null in variables:
+            value = values.get(variable, Undefined)
+            if value.__class__ not in _AS_IT_IS and not (value is None and may_be_null):
                 break
             found[name] = value
         else:
@@ -45,7 +52,7 @@ def _converted(executor: Executor[Any], field: FieldPlan) -> dict[str, Any]:
     return convert_arguments(given, field.source.arguments, converter.scalar_registry, converter.config)
 
 
-def _taken_apart(field: FieldPlan, found: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]] | None:
+def _taken_apart(field: FieldPlan, found: dict[str, Any]) -> Taken | None:
     """The arguments that are always the same, and the variables of those that are each a plain one."""
     names = {
         argument.graphql_name or to_camel_case(argument.python_name): argument for argument in field.source.arguments
@@ -54,10 +61,11 @@ def _taken_apart(field: FieldPlan, found: dict[str, Any]) -> tuple[dict[str, Any
     for node in field.nodes[0].arguments or ():
         argument = names[node.name.value]
         if isinstance(node.value, VariableNode):
-            if not is_scalar_type(get_nullable_type(field.definition.args[node.name.value].type)):
+            type_ = field.definition.args[node.name.value].type
+            if not is_scalar_type(get_nullable_type(type_)):
                 return None
             constant.pop(argument.python_name, None)
-            variables.append((argument.python_name, node.value.name.value))
+            variables.append((argument.python_name, node.value.name.value, not is_non_null_type(type_)))
         elif has_variables(node.value):
             return None
     return constant, variables

@@ -45,6 +45,10 @@ TYPENAME = "__typename"
 INTROSPECTION = ("__schema", "__type")
 
 
+Taken = tuple[dict[str, Any], list[tuple[str, str, bool]]]
+"""What a function always takes, and then: its own name for an argument, the variable there, whether it may be null."""
+
+
 class Shape(Enum):
     """What a field gives for each object."""
 
@@ -76,8 +80,8 @@ class FieldPlan:
     shape: "Shape"
     is_told: bool
     """Whether its source holds it, as a leaf."""
-    arguments: tuple[dict[str, Any], list[tuple[str, str]]] | None = None
-    """Once it is known: what its function always takes, and which variables, each under its name there."""
+    arguments: "Taken | None" = None
+    """What its function takes, once it is known."""
     selections: dict[str, "Selection"] = field(default_factory=dict)
     columns: tuple[Columns, Columns] | None = None
     """Of the rows below it, as values and as they are told; None until they are asked for."""

@@ -86,6 +86,7 @@ class _Run:
         self._goes_straight = goes_straight
         self._plan = plan
         self._loads = Loads(executor.context_value)
+        executor.context_value.operation.takes_text = False
 
     async def answer(self, *, serially: bool) -> Any:
         """The answer to the operation."""
@@ -258,7 +259,7 @@ class _Run:
             built = await Straight(self._executor, self._plan).select(selection, [spot.source for spot in spots])
         except Exception:
             telemetry.DETOURS.inc()
-            self._goes_straight = False
+            self._goes_straight = self._executor.context_value.operation.takes_text = False
             return False
         for spot, made in zip(spots, built, strict=True):
             spot.out.update(made)

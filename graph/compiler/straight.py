@@ -30,6 +30,7 @@ class Straight:
         self._executor = executor
         self._plan = plan
         self._operation = executor.context_value.operation
+        self._operation.takes_text = True
 
     async def data(self) -> dict[str, Any]:
         """The answer of a query or of an event. Raises whatever goes wrong."""
