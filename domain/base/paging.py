@@ -159,7 +159,7 @@ class PageRequest:
         return self.where() if self.where else sql("TRUE")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Page(Generic[R]):
     """Some consecutive rows of a list, in its order."""
 
@@ -178,7 +178,7 @@ class Page(Generic[R]):
         return self.more if self.request.backward else self.request.place is not None
 
     def cursor(self, row: R) -> str:
-        """The opaque place of a row of this page."""
+        """The opaque place of a row of this page, which was read with KEYS."""
         values = tuple(row[f"key_{n}"] for n in range(len(self.request.order.keys)))
         return self.request.write(values) if self.request.write else _encode(self.request.scope, values)
 
@@ -232,7 +232,7 @@ def select_sorted(columns: Sql, table: str, asked: PageRequest, condition: Sql) 
     return joined(
         " ",
         [
-            sql(f"SELECT {{}}, {key_columns(asked.order)} FROM {table} {asked.order.join} WHERE", columns),
+            sql(f"SELECT {{}} FROM {table} {asked.order.join} WHERE", columns),
             all_of([condition, asked.condition()]),
             asked.order.by(asked.backward),
             sql(f"LIMIT {asked.size + 1}"),

@@ -14,7 +14,7 @@ from uuid import UUID
 from domain.base.actor import Actor
 from domain.base.database import fetch, require_transaction, run
 from domain.base.errors import NotFound
-from domain.base.paging import Order, Page, PageRequest, cut, select_sorted
+from domain.base.paging import Order, Page, PageRequest, cut, key_columns, select_sorted
 from domain.base.permissions import Permission
 from domain.base.sql import TRUE, Bound, Late, Row, Sql, all_of, joined, sql
 
@@ -24,6 +24,9 @@ Of = Callable[[Actor], Any]
 
 TEXT = "__text"
 """Behind a column's name: the column as PostgreSQL writes it, which spares making a value only to write it again."""
+
+KEYS = "__keys"
+"""Beside the columns of a page: what the cursors of its rows are made from."""
 
 # Texts that one read keeps. Which columns are asked for, and in what order, is for clients to say.
 MOST_STATEMENTS = 500
@@ -145,7 +148,8 @@ class Table(Generic[R]):
 
     def listed(self, columns: Iterable[str]) -> Sql:
         """The select list, with the values that depend on who asks left open."""
-        return Sql(tuple(part for n, name in enumerate(columns) for part in self._column(name, ", " if n else "")))
+        names = [name for name in columns if name != KEYS]
+        return Sql(tuple(part for n, name in enumerate(names) for part in self._column(name, ", " if n else "")))
 
     def _column(self, name: str, separator: str) -> tuple[Any, ...]:
         if name.endswith(TEXT):
@@ -169,13 +173,16 @@ class One(Generic[R]):
     async def __call__(self, actor: Actor, keys: Sequence[Any], columns: Columns) -> dict[Any, R]:
         """Key -> row; a key without a visible row is left out."""
         statement = self._statements.get_or_make(columns, lambda: self._statement(columns))
-        return {row["parent_key"]: row for row in await statement.run(actor, keys)}
+        key = self.key if self.key in columns else "parent_key"
+        return {row[key]: row for row in await statement.run(actor, keys)}
 
     def _statement(self, columns: Columns) -> Statement[R]:
+        key = sql("" if self.key in columns else f"{self.table.name}.{self.key} AS parent_key, ")
         return Statement(
             sql(
-                f"SELECT {self.table.name}.{self.key} AS parent_key, {{}} FROM {self.table.name} "
+                f"SELECT {{}}{{}} FROM {self.table.name} "
                 f"WHERE {self.table.name}.{self.key} = ANY({{}}::uuid[]) AND {{}}",
+                key,
                 self.table.listed(columns),
                 _KEYS,
                 self.visible.piece,
@@ -284,6 +291,9 @@ class Pages(Generic[R]):
         self, actor: Actor, keys: Sequence[UUID], columns: Columns, asked: PageRequest
     ) -> dict[UUID, Page[R]]:
         """Key -> page, for every key."""
+        if len(keys) == 1:
+            one = self._statements.get_or_make((columns, 1, *asked.shape), lambda: self._of_one(columns, asked))
+            return {keys[0]: cut(await one.run(actor, keys, asked.place), asked)}
         statement = self._statements.get_or_make((columns, *asked.shape), lambda: self._statement(columns, asked))
         found: dict[UUID, list[R]] = {key: [] for key in keys}
         for row in await statement.run(actor, keys, asked.place):
@@ -291,23 +301,21 @@ class Pages(Generic[R]):
         return {key: cut(rows, asked) for key, rows in found.items()}
 
     def _statement(self, columns: Columns, asked: PageRequest) -> Statement[R]:
-        condition = all_of([sql(f"{self.key} = parent.key"), self.visible.piece])
+        # A nested loop over the keys keeps each page's rows in their order.
+        page = self._page(columns, asked, sql("parent.key"))
+        head = "SELECT parent.key AS parent_key, page.* FROM unnest({}::uuid[]) AS parent(key) "
+        return Statement(sql(head + "CROSS JOIN LATERAL ({}) page", _KEYS, page), self.table.row)
+
+    def _of_one(self, columns: Columns, asked: PageRequest) -> Statement[R]:
+        return Statement(self._page(columns, asked, sql("{}::uuid", key_number(0))), self.table.row)
+
+    def _page(self, columns: Columns, asked: PageRequest, key: Sql) -> Sql:
+        condition = all_of([sql(f"{self.key} = {{}}", key), self.visible.piece])
         place = asked.place and tuple(None if value is None else _place(n) for n, value in enumerate(asked.place))
-        return Statement(
-            # A nested loop over the keys keeps each page's rows in their order.
-            sql(
-                "SELECT parent.key AS parent_key, page.* FROM unnest({}::uuid[]) AS parent(key) "
-                "CROSS JOIN LATERAL ({}) page",
-                _KEYS,
-                select_sorted(
-                    self.table.listed(columns),
-                    f"{self.table.name} {self.source}",
-                    replace(asked, place=place),
-                    condition,
-                ),
-            ),
-            self.table.row,
-        )
+        listed = self.table.listed(columns)
+        if KEYS in columns:
+            listed = sql(f"{{}}, {key_columns(asked.order)}", listed)
+        return select_sorted(listed, f"{self.table.name} {self.source}", replace(asked, place=place), condition)
 
     async def totals(self, actor: Actor, keys: Sequence[UUID], asked: PageRequest) -> dict[UUID, int]:
         """Key -> number of rows under the request's filter; a key without any is left out."""

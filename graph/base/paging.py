@@ -7,14 +7,14 @@ from typing import Any, Generic, TypeVar
 import strawberry
 
 from domain.base.paging import Page, PageRequest
-from domain.base.reads import Columns, Pages
+from domain.base.reads import KEYS, Columns, Pages
 from graph.base.context import Info
 from graph.base.selection import DECLARED, Declared
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Listed:
     """The source of a connection: which list, of what, which page of it, and the columns of its rows."""
 
@@ -24,7 +24,7 @@ class Listed:
     columns: Columns
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Placed:
     """The source of an edge: a row and its cursor."""
 
@@ -49,14 +49,14 @@ def _page_info(page: Page[Any]) -> "PageInfo":
     )
 
 
-def _part(of: Callable[[Page[Any]], Any], description: str) -> Any:
+def _part(of: Callable[[Page[Any]], Any], description: str, *needs: str) -> Any:
     """A part of a connection's page."""
 
     async def resolve(root: Any, info: Info) -> Any:
         return of(await info.context.load(root.read, root.key, root.columns, root.asked))
 
     return strawberry.field(
-        resolver=resolve, description=description, metadata={DECLARED: Declared("part", read=of, through=True)}
+        resolver=resolve, description=description, metadata={DECLARED: Declared("part", needs, of, through=True)}
     )
 
 
@@ -86,9 +86,9 @@ class Edge(Generic[T]):
 class Connection(Generic[T]):
     """One page of a list."""
 
-    edges: list[Edge[T]] = _part(_edges, "The items with their cursors.")
+    edges: list[Edge[T]] = _part(_edges, "The items with their cursors.", KEYS)
     nodes: list[T] = _part(_nodes, "The items alone.")
-    page_info: PageInfo = _part(_page_info, "Where the page begins and ends.")
+    page_info: PageInfo = _part(_page_info, "Where the page begins and ends.", KEYS)
     total_count: int = strawberry.field(
         resolver=_total_count,
         description="How many the whole list has under its filter; counted only when asked for.",

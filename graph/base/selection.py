@@ -107,6 +107,9 @@ def _found_below(
 def _of_type(schema: GraphQLSchema, found: "Found", type_: GraphQLOutputType, name: str | None = None) -> Columns:
     named = get_named_type(type_)
     names = [name or _row_type(named)]
+    if names[0] != named.name and name is None:
+        # Of a connection: what its parts need of the page.
+        names.append(named.name)
     if name is None and isinstance(named, GraphQLInterfaceType | GraphQLUnionType):
         # What reads rows of several types takes of each what it has.
         names = _concrete(schema, named)

@@ -62,9 +62,29 @@ class Straight:
             keys = [await key_of(self._executor, field) for field in join.fields]
             built[0].update(await join.objects(self._operation.actor, keys))
         for field in selection.declared:
-            if not join or field not in join.fields:
+            if join and field in join.fields:
+                continue
+            if field.declared.kind == "to_one":
+                await self._point(field, built, sources)
+            else:
                 await self._complete(field, built, await self._values(field, sources))
         return built
+
+    async def _point(self, field: FieldPlan, built: list[dict[str, Any]], sources: Sequence[Any]) -> None:
+        """Put a to-one into the objects. Many of them may point at the same, which is built once."""
+        keys = _taken(sources, field.declared.needs)
+        known = await self._read(field.declared.read, keys, self._columns(field))
+        found = {key: row for key in dict.fromkeys(keys) if (row := known.get(key)) is not None}
+        made = dict(zip(found, await self._objects(field, list(found.values())), strict=True))
+        key = field.key
+        if len(made) == len(set(keys)):
+            for each, pointed in zip(built, keys, strict=True):
+                each[key] = made[pointed]
+        elif field.is_required:
+            raise Detour
+        else:
+            for each, pointed in zip(built, keys, strict=True):
+                each[key] = made.get(pointed)
 
     async def _complete(self, field: FieldPlan, built: list[dict[str, Any]], values: Sequence[Any]) -> None:
         """Put what the field gave into the objects."""
@@ -134,10 +154,6 @@ class Straight:
         """What a declared field gives."""
         declared = field.declared
         kind = declared.kind
-        if kind == "to_one":
-            keys = _taken(sources, declared.needs)
-            known = await self._read(declared.read, keys, self._columns(field))
-            return list(map(known.get, keys))
         if kind == "to_many":
             if declared.permission is not None:
                 for org_id in set(_taken(sources, declared.needs[-1:])):
