@@ -1,9 +1,10 @@
 """A pool whose connections remember the tenant set they carry, so that most statements need not send it again.
 
 A connection goes through three hands. `acquire` lends it: one that carries the caller's set already, else the one that
-was unused for longest, told the set first; else a new one, while there is room; else the first that is given back, in
-the order of asking. `give` takes it back and never waits. One that was cut off in a statement or a transaction first
-goes to `_mend`, in the background and for a second at most: it is closed when the server does not answer by then.
+was unused for longest, told the set first; else a new one, while there is room; else one that is given back, in the
+order of asking, though of those who have not waited for long one who needs the set it carries goes first. `give` takes
+it back and never waits. One that was cut off in a statement or a transaction first goes to `_mend`, in the background
+and for a second at most: it is closed when the server does not answer by then.
 
 What a connection carries is forgotten before anything is sent that could change it, and noted only when the server has
 confirmed it: a loss at any await leaves "unknown", which costs one round trip, and never a wrong set.
@@ -13,6 +14,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from uuid import UUID
 
@@ -59,8 +61,15 @@ class Connection(_Base):
         self.carries = self.carries_when_committed
 
 
+# Who has waited for so long is let go first by nobody.
+PATIENCE_S = 0.05
+# How many who wait are asked what they need, at most.
+ASKED_AT_MOST = 64
+
+
 class _Waiter(NamedTuple):
     deadline: float
+    wanted: TenantSet | None
     # Comes to a connection, or to None: the room to open one.
     turn: asyncio.Future[Connection | None]
 
@@ -119,7 +128,7 @@ class Pool:
         wanted = self._tenants()
         connection = self._unused(wanted) or self._longest_unused()
         if connection is None:
-            connection = await self._next()
+            connection = await self._next(wanted)
             # It is a live set, and the wait may have been long.
             wanted = self._tenants()
         try:
@@ -201,20 +210,20 @@ class Pool:
             self._lose(connection)
         return None
 
-    async def _next(self) -> Connection:
+    async def _next(self, wanted: TenantSet | None) -> Connection:
         deadline = asyncio.get_running_loop().time() + ACQUIRE_TIMEOUT_S
         if self._emptied is not None:
             raise asyncpg.InterfaceError("the pool is closed")
         if self._size < self.max_size:
             self._size += 1
-        elif (connection := await self._turn(deadline)) is not None:
+        elif (connection := await self._turn(deadline, wanted)) is not None:
             return connection
         async with asyncio.timeout_at(deadline):
             return await self._opened()
 
-    async def _turn(self, deadline: float) -> Connection | None:
+    async def _turn(self, deadline: float, wanted: TenantSet | None) -> Connection | None:
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(deadline, loop.create_future())
+        waiter = _Waiter(deadline, wanted, loop.create_future())
         self._waiters.append(waiter)
         if self._alarm is None:
             self._alarm = loop.call_at(deadline, self._ring)
@@ -273,7 +282,7 @@ class Pool:
     def _pass_on(self, connection: Connection) -> None:
         if self._emptied is not None:
             self._do(self._retire(connection))
-        elif (turn := self._first_in_line()) is not None:
+        elif (turn := self._match(connection.carries) or self._first_in_line()) is not None:
             self._lent.add(connection)
             turn.set_result(connection)
         else:
@@ -292,6 +301,19 @@ class Pool:
         self._size -= 1
         if self._emptied is not None and self._size == 0:
             self._emptied.set()
+
+    def _match(self, carried: TenantSet | None) -> "asyncio.Future[Connection | None] | None":
+        """Who needs just this set, unless the first in line has waited for long."""
+        waiters = self._waiters
+        if carried is None or not waiters:
+            return None
+        waited_s = asyncio.get_running_loop().time() - (waiters[0].deadline - ACQUIRE_TIMEOUT_S)
+        if waited_s < PATIENCE_S:
+            for place, waiter in enumerate(islice(waiters, ASKED_AT_MOST)):
+                if waiter.wanted == carried and not waiter.turn.done():
+                    del waiters[place]
+                    return waiter.turn
+        return None
 
     def _first_in_line(self) -> asyncio.Future[Connection | None] | None:
         while self._waiters:

@@ -69,6 +69,7 @@ class Door(Enum):
 
 _tenant: ContextVar[Collection[UUID] | None] = ContextVar("tenant", default=None)
 _open: ContextVar["Transaction | None"] = ContextVar("transaction", default=None)
+_kept: ContextVar["_Kept | None"] = ContextVar("kept", default=None)
 _app_pool: Pool | None = None
 _system_pool: Pool | None = None
 
@@ -362,6 +363,63 @@ async def savepoint() -> AsyncIterator[None]:
     await connection.execute("RELEASE SAVEPOINT part")
 
 
+class _Kept:
+    """A connection that one operation keeps from its first statement to its end; see `one_connection`."""
+
+    def __init__(self) -> None:
+        self.connection: Connection | None = None
+        self.is_busy = False
+        self.is_over = False
+
+    def give(self) -> None:
+        """Give it back, if there is one."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            app_pool().give(connection)
+
+    async def fetch(self, text: str, values: Sequence[Any], row: type[R]) -> list[R]:
+        """As `_fetch`, over the connection that is kept."""
+        self.is_busy = True
+        try:
+            if self.connection is not None and self.connection.carries != _tenants():
+                self.give()
+            if self.connection is None:
+                self.connection = app_pool().at_hand() or await app_pool().acquire()
+            return cast("list[R]", await self.connection.fetch(text, *values, record_class=row))
+        except BaseException as fault:
+            connection = self.connection
+            if connection is not None and isinstance(fault, TimeoutError):
+                # COMMAND_TIMEOUT_S has passed: nobody is at the other end.
+                connection.terminate()
+            self.give()
+            if not isinstance(fault, Exception) or (told := _told(fault, connection)) is None:
+                raise
+            raise told from fault
+        finally:
+            self.is_busy = False
+            if self.is_over:
+                self.give()
+
+
+@contextmanager
+def one_connection() -> Iterator[None]:
+    """Let the block's statements go over one connection, so that it is told the tenant set once.
+
+    For reads that follow each other closely: nobody else has it meanwhile. What is sent while it is busy, and what a
+    task sends that outlives the block, goes its own way.
+    """
+    kept = _Kept()
+    token = _kept.set(kept)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+        # A task that was begun in the block may still wait for an answer over it.
+        kept.is_over = True
+        if not kept.is_busy:
+            kept.give()
+
+
 async def run(text: str, values: Sequence[Any], row: type[R]) -> list[R]:
     """The rows of a rendered statement as `row`, inside the open transaction if there is one.
 
@@ -370,6 +428,9 @@ async def run(text: str, values: Sequence[Any], row: type[R]) -> list[R]:
     open_ = _open.get()
     if open_ is not None and not open_._finalized:
         return cast("list[R]", await open_.connection.fetch(text, *values, record_class=row))
+    kept = _kept.get()
+    if kept is not None and not kept.is_busy and not kept.is_over:
+        return await kept.fetch(text, values, row)
     return await _fetch(app_pool(), text, values, row)
 
 

@@ -12,6 +12,7 @@ import asyncpg
 from graphql import GraphQLObjectType, get_named_type
 from graphql.execution import Executor
 
+from domain.base.database import one_connection
 from graph.base.paging import Listed
 from graph.compiler.builders import builder
 from graph.compiler.call import arguments_of, call, key_of
@@ -37,7 +38,8 @@ class Straight:
         root = self._plan.root
         if root.join is None:
             root.join = self._join(root) or False
-        (data,) = await self.select(root, [self._executor.root_value])
+        with one_connection():
+            (data,) = await self.select(root, [self._executor.root_value])
         return data
 
     def _join(self, root: Selection) -> Join | None:
