@@ -4,8 +4,8 @@ A Context lives as long as its request or socket; an Operation as long as one op
 once, so the running one is found by the task and not by the context.
 """
 
-from collections.abc import Awaitable, Callable, Hashable, Sequence
-from contextvars import ContextVar, Token
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
@@ -45,7 +45,8 @@ class Operation:
         # The permissions that it was refused for want of, as far as the caller's account knows of them.
         self.denied: set[str] = set()
         self.started = 0.0
-        self.said: Token[Any] | None = None
+        # What lines of the log said about their operation before it began.
+        self.said_before: Mapping[str, Any] = {}
         # Whether rows may hold columns as they are told; see TEXT.
         self.takes_text = False
         # What follows from the text alone; kept with its plan, where that is kept.

@@ -76,7 +76,9 @@ async def begin(context: Context, *, shows_cursor: bool) -> Operation:
     operation.begin()
     act_for(caller.standings if caller else {})
     user_id = str(caller.user_id) if caller else None
-    operation.said = telemetry.about.set({"request_id": request_id, "trace_id": trace_id, "user_id": user_id})
+    # No token: it would point at the context that points at the operation, and leave both to the collector.
+    operation.said_before = telemetry.about.get()
+    telemetry.about.set({"request_id": request_id, "trace_id": trace_id, "user_id": user_id})
     return operation
 
 
@@ -92,8 +94,7 @@ async def end(operation: Operation, name: str | None, kind: str, errors: Sequenc
         duration_ms=round((time.perf_counter() - operation.started) * 1000, 2),
         errors=len(errors),
     )
-    if operation.said is not None:
-        telemetry.about.reset(operation.said)
+    telemetry.about.set(operation.said_before)
 
 
 async def note_denials(operation: Operation, errors: Sequence[GraphQLError]) -> None:
