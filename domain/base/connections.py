@@ -62,7 +62,7 @@ class Connection(_Base):
 
 
 # Who has waited for so long is let go first by nobody.
-PATIENCE_S = 0.05
+PATIENCE_S = 0.2
 # How many who wait are asked what they need, at most.
 ASKED_AT_MOST = 64
 

@@ -7,7 +7,7 @@ of parents. Its text is put together once for each set of columns, and only boun
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -48,11 +48,13 @@ def for_actor(text: str, *values: Of) -> ForActor:
     return ForActor(sql(text, *(_of_actor(value) for value in values)))
 
 
+@cache
 def orgs_with(permission: Permission) -> Of:
     """The organizations in which the actor holds the permission."""
     return lambda actor: actor.orgs_with(permission)
 
 
+@cache
 def _of_actor(of: Of) -> Late:
     return Late(lambda actor, _keys, _place: of(actor))
 
@@ -83,7 +85,7 @@ class Statement(Generic[R]):
     """A statement that is put together once and run many times, for different actors and keys."""
 
     def __init__(self, piece: Sql, row: type[R]) -> None:
-        self.text, self._values = piece.render()
+        self.text, self._values = piece.render_once()
         self._row = row
 
     def bound(self, actor: Actor, keys: Any = None, place: Any = None) -> list[Any]:

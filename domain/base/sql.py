@@ -39,6 +39,22 @@ class Sql:
                 text.append(part)
         return "".join(text), values
 
+    def render_once(self) -> tuple[str, list[Any]]:
+        """As `render`, with each value that is found late bound once, however often it stands there."""
+        text: list[str] = []
+        values: list[Any] = []
+        numbers: dict[int, int] = {}
+        for part in self.parts:
+            if not isinstance(part, Bound):
+                text.append(part)
+                continue
+            number = numbers.get(id(part.value)) if isinstance(part.value, Late) else None
+            if number is None:
+                values.append(part.value)
+                number = numbers[id(part.value)] = len(values)
+            text.append(f"${number}")
+        return "".join(text), values
+
 
 def sql(text: str, *arguments: Any) -> Sql:
     """A piece in which each `{}` stands for the next argument: another piece is put in its place, a value is bound.

@@ -41,6 +41,7 @@ STRETCH = 10_000
 LOGS_AT_ONCE = 50
 # After the database refused an answer: the first wait, and the longest.
 AGAIN_AFTER_S = 0.1
+TELL_AT_MOST_EVERY_S = 0.01
 AGAIN_AT_MOST_S = 2.0
 
 _log = structlog.get_logger("follow")
@@ -196,6 +197,8 @@ class Follower:
         org_ids, self._to_tell = self._to_tell, set()
         # Where this fails, everybody finds it at the next look.
         await self._pubsub.wake(org_ids)
+        # The first of a burst is told at once, the rest of it together: telling costs as much as a statement.
+        await asyncio.sleep(TELL_AT_MOST_EVERY_S)
 
     async def _listen(self) -> None:
         async for org_ids in self._pubsub.wakes():

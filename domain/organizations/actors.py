@@ -50,8 +50,10 @@ async def by_refs(
             ids.setdefault(kind, []).append(id)
     if users := ids.get(ActorKind.USER):
         rows = await identity.by_ids(actor, users, identity.USERS.own(columns))
-        found.update({(ActorKind.USER.value, id): row for id, row in rows.items()})
+        kind = ActorKind.USER.value
+        found.update({(kind, id): row for id, row in rows.items()})
     if keys := ids.get(ActorKind.API_KEY):
         named = await keys_by_ids(actor, keys, API_KEY_ACTORS.own(columns))
-        found.update({(ActorKind.API_KEY.value, id): row for id, row in named.items()})
+        kind = ActorKind.API_KEY.value
+        found.update({(kind, id): row for id, row in named.items()})
     return found

@@ -106,7 +106,10 @@ class Operation:
                 # What has to be done once more with all care shall not wait once more.
                 self.away = fault
                 raise
-            known.update((key, found.get(key)) for key in missing)
+            known.update(found)
+            if len(found) < len(missing):
+                # What there is not, is not looked for again.
+                known.update((key, None) for key in missing if key not in found)
         return known
 
     def forget(self) -> None:

@@ -106,9 +106,11 @@ class Straight:
         elif shape is Shape.OBJECTS:
             if any(value.__class__ is not list for value in values):
                 raise Detour
-            made_of = iter(await self._objects(field, [item for value in values for item in value]))
+            made = await self._objects(field, [item for value in values for item in value])
+            end = 0
             for each, value in zip(built, values, strict=True):
-                each[key] = [next(made_of) for _ in value]
+                begin, end = end, end + len(value)
+                each[key] = made[begin:end]
         elif shape is Shape.LEAF:
             leaf: Any = field.leaf
             for each, value in zip(built, values, strict=True):
