@@ -9,6 +9,7 @@ No wait is without end: for a connection, a lock, a statement, the way back. Wha
 Unavailable or Timeout in one place, `_told`; a statement that is wrong in itself stays what it is.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
@@ -327,6 +328,9 @@ async def tx() -> AsyncIterator[Transaction]:
     if (open_ := transaction()) is not None:
         yield open_
         return
+    if (kept := _kept.get()) is not None:
+        # Whoever holds one connection does not wait for another.
+        kept.spare()
     client, connections = _client(), get_connections()
     async with _begun(app_pool()) as connection:
         opened = Transaction(client, connection)
@@ -367,46 +371,55 @@ class _Kept:
     """A connection that one operation keeps from its first statement to its end; see `one_connection`."""
 
     def __init__(self) -> None:
-        self.connection: Connection | None = None
-        self.is_busy = False
-        self.is_over = False
+        self._connection: Connection | None = None
+        # Statements of one operation wait for each other, and not for another connection: all that hold one could
+        # wait so for each other.
+        self._turn = asyncio.Lock()
+        self._is_over = False
 
-    def give(self) -> None:
-        """Give it back, if there is one."""
-        connection, self.connection = self.connection, None
+    def end(self) -> None:
+        """Keep nothing any more. A task that was begun meanwhile may still wait for an answer: it gives back then."""
+        self._is_over = True
+        self.spare()
+
+    def spare(self) -> None:
+        """Give the connection back, if there is one and nothing is sent over it right now."""
+        if not self._turn.locked():
+            self._give()
+
+    def _give(self) -> None:
+        connection, self._connection = self._connection, None
         if connection is not None:
             app_pool().give(connection)
 
     async def fetch(self, text: str, values: Sequence[Any], row: type[R]) -> list[R]:
         """As `_fetch`, over the connection that is kept."""
-        self.is_busy = True
-        try:
-            if self.connection is not None and self.connection.carries != _tenants():
-                self.give()
-            if self.connection is None:
-                self.connection = app_pool().at_hand() or await app_pool().acquire()
-            return cast("list[R]", await self.connection.fetch(text, *values, record_class=row))
-        except BaseException as fault:
-            connection = self.connection
-            if connection is not None and isinstance(fault, TimeoutError):
-                # COMMAND_TIMEOUT_S has passed: nobody is at the other end.
-                connection.terminate()
-            self.give()
-            if not isinstance(fault, Exception) or (told := _told(fault, connection)) is None:
-                raise
-            raise told from fault
-        finally:
-            self.is_busy = False
-            if self.is_over:
-                self.give()
+        async with self._turn:
+            try:
+                if self._connection is not None and self._connection.carries != _tenants():
+                    self._give()
+                if self._connection is None:
+                    self._connection = app_pool().at_hand() or await app_pool().acquire()
+                return cast("list[R]", await self._connection.fetch(text, *values, record_class=row))
+            except BaseException as fault:
+                connection = self._connection
+                if connection is not None and isinstance(fault, TimeoutError):
+                    # COMMAND_TIMEOUT_S has passed: nobody is at the other end.
+                    connection.terminate()
+                self._give()
+                if not isinstance(fault, Exception) or (told := _told(fault, connection)) is None:
+                    raise
+                raise told from fault
+            finally:
+                if self._is_over:
+                    self._give()
 
 
 @contextmanager
 def one_connection() -> Iterator[None]:
     """Let the block's statements go over one connection, so that it is told the tenant set once.
 
-    For reads that follow each other closely: nobody else has it meanwhile. What is sent while it is busy, and what a
-    task sends that outlives the block, goes its own way.
+    For reads that follow each other closely: nobody else has it meanwhile.
     """
     kept = _Kept()
     token = _kept.set(kept)
@@ -414,10 +427,7 @@ def one_connection() -> Iterator[None]:
         yield
     finally:
         _kept.reset(token)
-        # A task that was begun in the block may still wait for an answer over it.
-        kept.is_over = True
-        if not kept.is_busy:
-            kept.give()
+        kept.end()
 
 
 async def run(text: str, values: Sequence[Any], row: type[R]) -> list[R]:
@@ -429,7 +439,7 @@ async def run(text: str, values: Sequence[Any], row: type[R]) -> list[R]:
     if open_ is not None and not open_._finalized:
         return cast("list[R]", await open_.connection.fetch(text, *values, record_class=row))
     kept = _kept.get()
-    if kept is not None and not kept.is_busy and not kept.is_over:
+    if kept is not None:
         return await kept.fetch(text, values, row)
     return await _fetch(app_pool(), text, values, row)
 

@@ -41,8 +41,8 @@ STRETCH = 10_000
 LOGS_AT_ONCE = 50
 # After the database refused an answer: the first wait, and the longest.
 AGAIN_AFTER_S = 0.1
-TELL_AT_MOST_EVERY_S = 0.01
 AGAIN_AT_MOST_S = 2.0
+TELL_AT_MOST_EVERY_S = 0.01
 
 _log = structlog.get_logger("follow")
 

@@ -106,11 +106,11 @@ class Straight:
         elif shape is Shape.OBJECTS:
             if any(value.__class__ is not list for value in values):
                 raise Detour
-            made = await self._objects(field, [item for value in values for item in value])
+            objects = await self._objects(field, [item for value in values for item in value])
             end = 0
             for each, value in zip(built, values, strict=True):
                 begin, end = end, end + len(value)
-                each[key] = made[begin:end]
+                each[key] = objects[begin:end]
         elif shape is Shape.LEAF:
             leaf: Any = field.leaf
             for each, value in zip(built, values, strict=True):
