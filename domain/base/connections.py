@@ -52,6 +52,11 @@ class Connection(_Base):
         """Have the set sent again before the next use."""
         self.carries = self.carries_when_committed = None
 
+    def is_at_rest(self) -> bool:
+        """Whether nothing is left over of a statement or a transaction that was cut off."""
+        # asyncpg's own pool asks the same of the protocol; there is no public way.
+        return not (cast(Any, self)._protocol._is_cancelling() or self.is_in_transaction())
+
     async def commit(self) -> None:
         """End the open transaction. Raises RuntimeError when the server could only roll it back."""
         status = await self.execute("COMMIT")
@@ -116,6 +121,10 @@ class Pool:
         self._size += 1
         self.give(await self._opened())
 
+    def suits(self, connection: Connection) -> bool:
+        """Whether the connection carries the caller's set. Raises what `tenants` raises."""
+        return connection.carries == self._tenants()
+
     def at_hand(self) -> Connection | None:
         """Lend an idle connection that carries the caller's set already; never waits. Raises what `tenants` raises."""
         return self._unused(self._tenants())
@@ -160,8 +169,7 @@ class Pool:
         self._lent.remove(connection)
         if connection.is_closed():
             self._lose(connection)
-        # asyncpg's own pool asks the same of the protocol; there is no public way.
-        elif cast(Any, connection)._protocol._is_cancelling() or connection.is_in_transaction():
+        elif not connection.is_at_rest():
             connection.forget()
             self._do(self._mend(connection))
         else:
@@ -351,3 +359,54 @@ class Pool:
                 await connection.close(timeout=GIVE_BACK_TIMEOUT_S)
         finally:
             self._lose(connection)
+
+
+class Kept:
+    """A connection that one operation keeps from its first statement to its end, so that it is told the set once.
+
+    Its statements wait for each other, and not for another connection: all who hold one could wait so for each other.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._connection: Connection | None = None
+        self._turn = asyncio.Lock()
+        self._is_over = False
+
+    def at_hand(self) -> Connection | None:
+        """As Pool's; it has to be waited for."""
+        return None
+
+    async def acquire(self) -> Connection:
+        """Lend the connection, once nobody else uses it; `give` has to follow. Raises what Pool's raises."""
+        await self._turn.acquire()
+        try:
+            if self._connection is not None and not self._pool.suits(self._connection):
+                self._return()
+            if self._connection is None:
+                self._connection = self._pool.at_hand() or await self._pool.acquire()
+            return self._connection
+        except BaseException:
+            self._turn.release()
+            raise
+
+    def give(self, connection: Connection) -> None:
+        """Take the connection back. Never waits."""
+        if self._is_over or connection.is_closed() or not connection.is_at_rest():
+            self._return()
+        self._turn.release()
+
+    def spare(self) -> None:
+        """Return the connection to the pool, unless it is in use right now."""
+        if not self._turn.locked():
+            self._return()
+
+    def end(self) -> None:
+        """Keep nothing any more. A task that was begun meanwhile may still wait for an answer: it is returned then."""
+        self._is_over = True
+        self.spare()
+
+    def _return(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.give(connection)

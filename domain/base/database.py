@@ -9,7 +9,6 @@ No wait is without end: for a connection, a lock, a statement, the way back. Wha
 Unavailable or Timeout in one place, `_told`; a statement that is wrong in itself stays what it is.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
@@ -22,7 +21,7 @@ from tortoise import Tortoise
 from tortoise.backends.asyncpg.client import AsyncpgDBClient, TransactionWrapper
 from tortoise.connection import get_connection, get_connections
 
-from domain.base.connections import GIVE_BACK_TIMEOUT_S, Connection, Pool, TenantSet, setting
+from domain.base.connections import GIVE_BACK_TIMEOUT_S, Connection, Kept, Pool, TenantSet, setting
 from domain.base.database_address import (
     CONNECT_TIMEOUT_S,
     address_of,
@@ -70,7 +69,7 @@ class Door(Enum):
 
 _tenant: ContextVar[Collection[UUID] | None] = ContextVar("tenant", default=None)
 _open: ContextVar["Transaction | None"] = ContextVar("transaction", default=None)
-_kept: ContextVar["_Kept | None"] = ContextVar("kept", default=None)
+_kept: ContextVar[Kept | None] = ContextVar("kept", default=None)
 _app_pool: Pool | None = None
 _system_pool: Pool | None = None
 
@@ -196,7 +195,7 @@ def _told(fault: Exception, connection: Connection | None) -> RequestError | Non
     return told
 
 
-async def _fetch(pool: Pool, text: str, values: Sequence[Any], row: type[R]) -> list[R]:
+async def _fetch(pool: Pool | Kept, text: str, values: Sequence[Any], row: type[R]) -> list[R]:
     """The rows of one statement, in a transaction of its own."""
     connection: Connection | None = None
     try:
@@ -367,61 +366,13 @@ async def savepoint() -> AsyncIterator[None]:
     await connection.execute("RELEASE SAVEPOINT part")
 
 
-class _Kept:
-    """A connection that one operation keeps from its first statement to its end; see `one_connection`."""
-
-    def __init__(self) -> None:
-        self._connection: Connection | None = None
-        # Statements of one operation wait for each other, and not for another connection: all that hold one could
-        # wait so for each other.
-        self._turn = asyncio.Lock()
-        self._is_over = False
-
-    def end(self) -> None:
-        """Keep nothing any more. A task that was begun meanwhile may still wait for an answer: it gives back then."""
-        self._is_over = True
-        self.spare()
-
-    def spare(self) -> None:
-        """Give the connection back, if there is one and nothing is sent over it right now."""
-        if not self._turn.locked():
-            self._give()
-
-    def _give(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            app_pool().give(connection)
-
-    async def fetch(self, text: str, values: Sequence[Any], row: type[R]) -> list[R]:
-        """As `_fetch`, over the connection that is kept."""
-        async with self._turn:
-            try:
-                if self._connection is not None and self._connection.carries != _tenants():
-                    self._give()
-                if self._connection is None:
-                    self._connection = app_pool().at_hand() or await app_pool().acquire()
-                return cast("list[R]", await self._connection.fetch(text, *values, record_class=row))
-            except BaseException as fault:
-                connection = self._connection
-                if connection is not None and isinstance(fault, TimeoutError):
-                    # COMMAND_TIMEOUT_S has passed: nobody is at the other end.
-                    connection.terminate()
-                self._give()
-                if not isinstance(fault, Exception) or (told := _told(fault, connection)) is None:
-                    raise
-                raise told from fault
-            finally:
-                if self._is_over:
-                    self._give()
-
-
 @contextmanager
 def one_connection() -> Iterator[None]:
     """Let the block's statements go over one connection, so that it is told the tenant set once.
 
     For reads that follow each other closely: nobody else has it meanwhile.
     """
-    kept = _Kept()
+    kept = Kept(app_pool())
     token = _kept.set(kept)
     try:
         yield
@@ -438,10 +389,7 @@ async def run(text: str, values: Sequence[Any], row: type[R]) -> list[R]:
     open_ = _open.get()
     if open_ is not None and not open_._finalized:
         return cast("list[R]", await open_.connection.fetch(text, *values, record_class=row))
-    kept = _kept.get()
-    if kept is not None:
-        return await kept.fetch(text, values, row)
-    return await _fetch(app_pool(), text, values, row)
+    return await _fetch(_kept.get() or app_pool(), text, values, row)
 
 
 async def fetch(statement: Sql, row: type[R]) -> list[R]:

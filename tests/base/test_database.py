@@ -242,9 +242,10 @@ async def test_one_of_two_that_wait_for_each_other_is_unavailable(acme: Tenant) 
 
 
 async def test_no_free_connection_is_unavailable(acme: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "ACQUIRE_TIMEOUT_S", 0.05)
     with acting_for([acme.org_id]):
         held = [await app_pool().acquire() for _ in range(app_pool().max_size)]
+        # Not before: opening one may take longer.
+        monkeypatch.setattr(connections, "ACQUIRE_TIMEOUT_S", 0.05)
         try:
             async with telling(Unavailable, TimeoutError):
                 await fetch_value(ONE)
