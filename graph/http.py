@@ -19,6 +19,7 @@ from graph.base.documents import ReadyOperations
 from graph.base.live import Live
 from graph.execution import run
 from graph.schema import Schema
+from graph.socket import is_name
 
 PATH = "/graphql"
 BODY_BYTES = 1024 * 1024
@@ -111,7 +112,7 @@ def _asked(body: bytes) -> dict[str, Any] | None:
         return None
     name, variables, extensions = found.get("operationName"), found.get("variables"), found.get("extensions")
     is_plain = (
-        (name is None or type(name) is str)
+        is_name(name)
         and (variables is None or type(variables) is dict)
         and (extensions is None or type(extensions) is dict)
     )

@@ -372,6 +372,7 @@ class Kept:
         self._connection: Connection | None = None
         self._turn = asyncio.Lock()
         self._is_over = False
+        self._is_spared = False
 
     def at_hand(self) -> Connection | None:
         """As Pool's; it has to be waited for."""
@@ -381,7 +382,8 @@ class Kept:
         """Lend the connection, once nobody else uses it; `give` has to follow. Raises what Pool's raises."""
         await self._turn.acquire()
         try:
-            if self._connection is not None and not self._pool.suits(self._connection):
+            kept = self._connection
+            if kept is not None and (kept.is_closed() or not self._pool.suits(kept)):
                 self._return()
             if self._connection is None:
                 self._connection = self._pool.at_hand() or await self._pool.acquire()
@@ -392,13 +394,14 @@ class Kept:
 
     def give(self, connection: Connection) -> None:
         """Take the connection back. Never waits."""
-        if self._is_over or connection.is_closed() or not connection.is_at_rest():
+        if self._is_over or self._is_spared or connection.is_closed() or not connection.is_at_rest():
             self._return()
         self._turn.release()
 
     def spare(self) -> None:
-        """Return the connection to the pool, unless it is in use right now."""
-        if not self._turn.locked():
+        """Return the connection to the pool, now or as soon as nobody uses it."""
+        self._is_spared = self._turn.locked()
+        if not self._is_spared:
             self._return()
 
     def end(self) -> None:
@@ -408,5 +411,6 @@ class Kept:
 
     def _return(self) -> None:
         connection, self._connection = self._connection, None
+        self._is_spared = False
         if connection is not None:
             self._pool.give(connection)

@@ -125,7 +125,9 @@ async def connect(settings: Settings) -> None:
         "server_settings": {
             "statement_timeout": str(STATEMENT_TIMEOUT_MS),
             "lock_timeout": str(LOCK_TIMEOUT_MS),
+            # Instants and days are told as they are written, so how they are written is no server's choice.
             "timezone": "UTC",
+            "datestyle": "ISO",
             # A plan for these values alone costs more than most statements, and takes a condition that holds twice for
             # two.
             "plan_cache_mode": "force_generic_plan",

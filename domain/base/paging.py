@@ -23,6 +23,8 @@ from domain.base.sql import Bound, Row, Sql, all_of, any_of, joined, sql
 R = TypeVar("R", bound=Row)
 
 MOST_PER_PAGE = 100
+# Of a filter, in characters, for what was made of it to be kept.
+LONGEST_KEPT = 2_000
 _LARGEST = 2**63 - 1
 
 
@@ -136,6 +138,8 @@ class PageRequest:
     """Names order and filter; part of every cursor, and of what makes two requests equal."""
     write: Callable[[tuple[Any, ...]], str] | None = field(default=None, compare=False)
     """Makes the cursor of a place, for lists that have cursors of their own."""
+    is_long: bool = False
+    """Whether its filter holds too much to be kept for the next time."""
 
     def __hash__(self) -> int:
         # The scope names the order too.
@@ -204,10 +208,11 @@ def request(
         raise BadInput(f"`{name}` must be from 1 to {MOST_PER_PAGE}.", path=[name])
     if backward and after is not None:
         raise BadInput("`after` goes with `first`, `before` with `last`.", path=["after"])
-    scope = _digest(scope, order.by().parts)
+    is_long = len(scope) > LONGEST_KEPT
+    scope = (_digest.__wrapped__ if is_long else _digest)(scope, order.by().parts)
     cursor_name, cursor = ("before", before) if backward else ("after", after)
     place = None if cursor is None else _decode(cursor, scope, order, cursor_name)
-    return PageRequest(order, size, backward, place, where, scope)
+    return PageRequest(order, size, backward, place, where, scope, is_long=is_long)
 
 
 @lru_cache(maxsize=500)

@@ -1,8 +1,8 @@
 """Batched reads as data: a table, a key, a predicate. What is common to all rows that an operation asks for.
 
-A feature declares its reads with these; loaders run them today and the query compiler can put them together. Each read
-takes the actor, the keys of one moment and the columns that were asked for; it runs one statement, whatever the number
-of parents. Its text is put together once for each set of columns, and only bound anew.
+A feature declares its reads with these; the query compiler runs them, and so do data loaders. Each read takes the
+actor, the keys of one moment and the columns that were asked for; it runs one statement, whatever the number of parents.
+Its text is put together once for each set of columns, and only bound anew.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
@@ -110,7 +110,8 @@ class Statements(dict[Hashable, Statement[R]]):
         found = self.get(key)
         if found is None:
             if len(self) >= MOST_STATEMENTS:
-                self.clear()
+                # The oldest: one client's many shall not take all of the others'.
+                del self[next(iter(self))]
             found = self[key] = make()
         return found
 
@@ -156,7 +157,10 @@ class Table(Generic[R]):
     def _column(self, name: str, separator: str) -> tuple[Any, ...]:
         if name.endswith(TEXT):
             plain = name.removesuffix(TEXT)
-            return (f"{separator}{self.computed.get(plain, f'{self.name}.{plain}')}::text AS {name}",)
+            expression = self.computed.get(plain, f"{self.name}.{plain}")
+            if isinstance(expression, ForActor):
+                return (f"{separator}(", *expression.piece.parts, f")::text AS {name}")
+            return (f"{separator}({expression})::text AS {name}",)
         expression = self.computed.get(name, f"{self.name}.{name}")
         if isinstance(expression, ForActor):
             return (separator, *expression.piece.parts, f" AS {name}")
@@ -294,9 +298,9 @@ class Pages(Generic[R]):
     ) -> dict[UUID, Page[R]]:
         """Key -> page, for every key."""
         if len(keys) == 1:
-            one = self._statements.get_or_make((columns, 1, *asked.shape), lambda: self._of_one(columns, asked))
+            one = self._kept(("one", columns, *asked.shape), asked, lambda: self._of_one(columns, asked))
             return {keys[0]: cut(await one.run(actor, keys, asked.place), asked)}
-        statement = self._statements.get_or_make((columns, *asked.shape), lambda: self._statement(columns, asked))
+        statement = self._kept((columns, *asked.shape), asked, lambda: self._statement(columns, asked))
         found: dict[UUID, list[R]] = {key: [] for key in keys}
         for row in await statement.run(actor, keys, asked.place):
             found[row["parent_key"]].append(row)
@@ -307,6 +311,9 @@ class Pages(Generic[R]):
         page = self._page(columns, asked, sql("parent.key"))
         head = "SELECT parent.key AS parent_key, page.* FROM unnest({}::uuid[]) AS parent(key) "
         return Statement(sql(head + "CROSS JOIN LATERAL ({}) page", _KEYS, page), self.table.row)
+
+    def _kept(self, key: Hashable, asked: PageRequest, make: Callable[[], Statement[R]]) -> Statement[R]:
+        return make() if asked.is_long else self._statements.get_or_make(key, make)
 
     def _of_one(self, columns: Columns, asked: PageRequest) -> Statement[R]:
         return Statement(self._page(columns, asked, sql("{}::uuid", key_number(0))), self.table.row)

@@ -7,7 +7,7 @@ once, so the running one is found by the task and not by the context.
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from uuid import UUID
 
 import strawberry
@@ -23,6 +23,7 @@ from domain.base.settings import Settings
 if TYPE_CHECKING:
     from graph.base.live import Live
 
+T = TypeVar("T")
 _running: ContextVar["Operation"] = ContextVar("operation")
 
 
@@ -54,8 +55,7 @@ class Operation:
         self.remembered: dict[Hashable, Any] = {}
         # Of a subscription: brings the caller's standing up to the present, and raises once that is not enough.
         self.recheck: Callable[[], Awaitable[None]] | None = None
-        self.away: Exception | None = None
-        """Why the database cannot be had any more."""
+        self._away: Exception | None = None
         self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}
         self._read: dict[Hashable, dict[Any, Any]] = {}
 
@@ -98,24 +98,28 @@ class Operation:
         if known is None:
             known = self._read[read, arguments] = {}
         if missing := [key for key in keys if key not in known]:
-            if self.away is not None:
-                raise self.away
-            try:
-                found = await read(self.actor, missing, *arguments)
-            except (Unavailable, Timeout) as fault:
-                # What has to be done once more with all care shall not wait once more.
-                self.away = fault
-                raise
+            found = await self.unless_away(lambda: read(self.actor, missing, *arguments))
             known.update(found)
             if len(found) < len(missing):
                 # What there is not, is not looked for again.
                 known.update((key, None) for key in missing if key not in found)
         return known
 
+    async def unless_away(self, read: Callable[[], Awaitable[T]]) -> T:
+        """What is read. Once the database was away, the same fault at once: what is done anew shall not wait anew."""
+        if self._away is not None:
+            raise self._away
+        try:
+            return await read()
+        except (Unavailable, Timeout) as fault:
+            self._away = fault
+            raise
+
     def forget(self) -> None:
-        """Drop what was loaded: something is about to change it, or has."""
+        """Drop what was loaded, and that the database was away: something is about to change it, or has."""
         self._loaders.clear()
         self._read.clear()
+        self._away = None
 
     async def confirm(self) -> None:
         """Before what was loaded is shown over a socket: a standing that held after it was read held while it was."""

@@ -132,7 +132,7 @@ class ReadyOperations:
 
     def of(self, text: str, name: str | None) -> Ready | None:
         """The operation; None where something is wrong with it, or the document is too long to be kept."""
-        if len(text) > LONGEST_CACHED:
+        if len(text) + len(name or "") > LONGEST_CACHED:
             return None
         key = (text, name)
         if key in self._kept:

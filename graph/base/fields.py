@@ -1,7 +1,7 @@
 """Fields as data: a column, a to-one, a to-many, a page, a count; a function is the exception.
 
 Each carries what a query needs to know before it runs (the columns of its own row, the batched read with its table,
-key and predicate). Data loaders run them; a query compiler can read the same declarations.
+key and predicate). The query compiler runs them; data loaders do where graphql-core is the referee.
 """
 
 import inspect

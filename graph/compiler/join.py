@@ -22,19 +22,15 @@ MOST_ROWS = 8
 
 
 class Join:
-    """A statement for some fields of the root, and what makes their objects of its one row."""
+    """A statement for some fields of the root, and what makes their objects of its one row. It knows no caller."""
 
     def __init__(self, executor: Executor[Any], plan: Plan, fields: Sequence[FieldPlan]) -> None:
         self.fields = fields
-        self._executor = executor
-        self._plan = plan
-        self._written = Written()
-        self._listed: list[str] = []
-        self._sources: list[Sql] = []
-        displays = [self._row(field, sql("{}::uuid", key_number(number))) for number, field in enumerate(fields)]
+        drawing = _Drawing(executor, plan)
+        displays = [drawing.row(field, sql("{}::uuid", key_number(number))) for number, field in enumerate(fields)]
         display = "{" + ", ".join(f"{field.key!r}: {each}" for field, each in zip(fields, displays, strict=True)) + "}"
-        self._build = self._written.function("r", display)
-        self._statement = single_row(self._listed, self._sources)
+        self._build = drawing.written.function("r", display)
+        self._statement = single_row(drawing.listed, drawing.sources)
 
     async def objects(self, actor: Any, keys: Sequence[Any]) -> dict[str, Any]:
         """Response key of each field -> its object or None. Raises NoNull, and whatever comes up."""
@@ -42,19 +38,30 @@ class Join:
         found: dict[str, Any] = self._build(row)
         return found
 
-    def _row(self, field: FieldPlan, key: Sql) -> str:
+
+class _Drawing:
+    """What a join is made of, while it is made."""
+
+    def __init__(self, executor: Executor[Any], plan: Plan) -> None:
+        self._executor = executor
+        self._plan = plan
+        self.written = Written()
+        self.listed: list[str] = []
+        self.sources: list[Sql] = []
+
+    def row(self, field: FieldPlan, key: Sql) -> str:
         """The expression of a field's object, or of None, and the place in the statement where its row is read."""
         selection = selection_of(self._executor, self._plan, field)
         read: One[Any] = field.declared.read
-        alias = f"j{len(self._sources)}"
+        alias = f"j{len(self.sources)}"
         needed = sorted({read.key, *_needed(self._executor, self._plan, selection)})
-        places = {name: len(self._listed) + number for number, name in enumerate(needed)}
-        self._listed += [f"{alias}.{name}" for name in needed]
-        self._sources.append(read.joined(alias, tuple(needed), key))
+        places = {name: len(self.listed) + number for number, name in enumerate(needed)}
+        self.listed += [f"{alias}.{name}" for name in needed]
+        self.sources.append(read.joined(alias, tuple(needed), key))
         display = self._display(selection, places, alias)
         none = "None"
         if field.is_required:
-            self._written.names["no_null"] = _no_null
+            self.written.names["no_null"] = _no_null
             none = "no_null()"
         return f"({display} if r[{places[read.key]}] is not None else {none})"
 
@@ -62,13 +69,13 @@ class Join:
         def inner(field: FieldPlan) -> str:
             if field.declared.kind == "itself":
                 return self._display(selection_of(self._executor, self._plan, field), places, alias)
-            return self._row(field, sql(f"{alias}.{field.declared.needs[0]}"))
+            return self.row(field, sql(f"{alias}.{field.declared.needs[0]}"))
 
         def value(field: FieldPlan) -> tuple[str, bool]:
             column = told_column(field.attribute, field.type)
             return f"r[{places[column]}]", column != field.attribute
 
-        return self._written.object(selection, value, inner)
+        return self.written.object(selection, value, inner)
 
 
 def joinable(executor: Executor[Any], plan: Plan, field: FieldPlan) -> int:

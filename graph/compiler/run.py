@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import structlog
 from graphql import (
     GraphQLError,
     GraphQLObjectType,
@@ -22,13 +23,16 @@ from graphql.pyutils import Path, is_iterable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from domain.base import telemetry
-from domain.base.errors import NotFound
+from domain.base.errors import DomainError, NotFound
 from graph.base.paging import Listed
+from graph.compiler.builders import NoNull
 from graph.compiler.call import call, key_of
 from graph.compiler.load import Loads
 from graph.compiler.plan import FieldPlan, Plan, Plans, Selection
 from graph.compiler.respond import NullData, Spot, refuse
-from graph.compiler.straight import Straight
+from graph.compiler.straight import Detour, Straight
+
+log = structlog.get_logger("compiler")
 
 TOO_DEEP = "Selections are nested too deeply. Execution aborted."
 _plans = Plans()
@@ -64,12 +68,14 @@ class Compiled(StrawberryGraphQLCoreExecutionContext):
     async def _answer(self, plan: Plan, *, serially: bool) -> Any:
         self.context_value.operation.of_text = plan.of_text
         try:
-            if self.goes_straight and not serially:
+            # Functions are written only for a plan that is kept: they cost more than they spare at one use.
+            goes_straight = self.goes_straight and plan.key is not None
+            if goes_straight and not serially:
                 try:
                     return self.build_response(await Straight(self, plan).data())
-                except Exception:
-                    telemetry.DETOURS.inc()
-            return await _Run(self, plan, goes_straight=self.goes_straight and serially).answer(serially=serially)
+                except Exception as fault:
+                    _note_detour(fault)
+            return await _Run(self, plan, goes_straight=goes_straight and serially).answer(serially=serially)
         except RecursionError:
             # Answered outside of this block: the error would keep all frames of the recursion alive.
             pass
@@ -257,10 +263,12 @@ class _Run:
             return False
         try:
             built = await Straight(self._executor, self._plan).select(selection, [spot.source for spot in spots])
-        except Exception:
-            telemetry.DETOURS.inc()
-            self._goes_straight = self._executor.context_value.operation.takes_text = False
+        except Exception as fault:
+            _note_detour(fault)
+            self._goes_straight = False
             return False
+        finally:
+            self._executor.context_value.operation.takes_text = False
         for spot, made in zip(spots, built, strict=True):
             spot.out.update(made)
         return True
@@ -318,6 +326,13 @@ class _Run:
             raise invalid_return_type_error(found, value, field.details)
         field.classes[type(value)] = found
         return found
+
+
+def _note_detour(fault: Exception) -> None:
+    """Count it. What went wrong is found again with care, and told then, unless it is a mistake of the straight way."""
+    telemetry.DETOURS.inc()
+    if not isinstance(fault, Detour | NoNull | DomainError | GraphQLError):
+        log.debug("a detour", fault=type(fault).__name__)
 
 
 def _no_null(field: FieldPlan) -> TypeError:

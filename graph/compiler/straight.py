@@ -62,7 +62,8 @@ class Straight:
                 await self._complete(field, built, called[id(field)])
         if join := selection.join:
             keys = [await key_of(self._executor, field) for field in join.fields]
-            built[0].update(await join.objects(self._operation.actor, keys))
+            actor = self._operation.actor
+            built[0].update(await self._operation.unless_away(lambda: join.objects(actor, keys)))
         for field in selection.declared:
             if join and field in join.fields:
                 continue
@@ -147,6 +148,8 @@ class Straight:
         """What is asked of objects of the value's class."""
         type_ = field.classes.get(type(value))
         if type_ is None:
+            if isinstance(value, Exception):
+                raise value
             named: Any = get_named_type(field.type)
             # Which member of a union it is, is for `run` to find out, once a class.
             if not isinstance(named, GraphQLObjectType) or not _is_of(named, value):
