@@ -3,6 +3,7 @@
 Each figure is of a process that has answered the like before.
 """
 
+import asyncio
 import contextlib
 import gc
 import re
@@ -13,6 +14,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp
 
 from domain.adapters.wiring import Adapters
@@ -21,10 +23,14 @@ from domain.base.database import acting_for, app_pool, tx
 from domain.base.settings import Settings
 from graph.app import create_app
 from graph.base.context import Context, Operation
+from graph.base.live import Live
 from graph.compiler.run import Compiled
+from graph.schema import schema
 from tests.client import fallen_back
 from tests.compiler.places import COUNTS, DOCUMENTS, MOST, READS, Place, Places, make_places, run
 from tests.compiler.wire import wire
+from tests.factories import Person
+from tests.graphiql.test_examples import EVENTS
 
 pytestmark = pytest.mark.xdist_group("costs")
 
@@ -269,3 +275,51 @@ async def test_an_operation_leaves_nothing_behind(app: ASGIApp, places: Places, 
     # What others in the process leave meanwhile may be among it.
     assert garbage.total() < RUNS, garbage
     assert kept <= MOST_KEPT * RUNS
+
+
+CURSOR = "query ($id: ID!) { organization(id: $id) { eventCursor } }"
+
+
+async def follow(context: Context, count: int, **variables: str) -> None:
+    """Take so many events of the example's subscription."""
+    stream: Any = await schema.subscribe(EVENTS.read_text(encoding="utf-8"), variables, context)
+    async with contextlib.aclosing(stream):
+        while count:
+            answer = await anext(stream)
+            assert not answer.errors, answer.errors
+            assert answer.data["events"]["type"] == "TASK_CREATED"
+            count -= 1
+
+
+async def test_an_event_reads_its_actor_and_its_subject_and_leaves_nothing_behind(
+    app: ASGIApp, places: Places, settings: Settings, adapters: Adapters
+) -> None:
+    tenant, live = places.written.board.tenant, Live.of(adapters)
+    cursor = (await tenant.member.client.ok(CURSOR, id=tenant.id))["organization"]["eventCursor"]
+    await run(app, places.asked("3-task-create", places.written), RUNS)
+    scope = {"type": "websocket", "headers": [], "client": ("192.0.2.1", 50000)}
+
+    async def followed(by: Person, count: int) -> None:
+        params: dict[str, object] = {"authorization": f"Bearer {by.token}"}
+        context = Context(settings, adapters, HTTPConnection(scope), None, live, connection_params=params)
+        await asyncio.create_task(follow(context, count, organizationId=tenant.id, after=cursor))
+
+    tables, texts, left = {}, {}, {}
+    async with live.running():
+        await followed(tenant.admin, WARM)
+        before = (detours(), fallen_back())
+        for count in (1, 10, RUNS):
+            with wire() as sent, no_collector():
+                await followed(tenant.member, count)
+                left[count] = collected()
+            # Besides, standings are looked up: for each event, and for all who follow by the clock.
+            tables[count] = [each for each in sent.tables if each != CALLER]
+            texts[count] = set(sent.statements)
+        assert (detours(), fallen_back()) == before
+
+    reading = ["event event_values"] * 2 + ["event_counter"]
+    assert tables == {count: sorted([*reading, *["task", USERS] * count]) for count in tables}
+    assert texts[1] == texts[10] == texts[RUNS]
+    # The beginning and the end of a subscription leave some objects, its events none.
+    assert abs(left[RUNS].total() - left[1].total()) < RUNS / 2, left
+    assert not any(kind.endswith("Row") for kind in left[RUNS])
