@@ -85,6 +85,8 @@ async def begin(context: Context, *, shows_cursor: bool) -> Operation:
 async def end(operation: Operation, name: str | None, kind: str, errors: Sequence[GraphQLError]) -> None:
     """Note what the caller was refused, and leave the line in the log that every operation leaves."""
     caller = operation.known_as
+    # Its loaders point back at it, and would leave it, with all rows that it has read, to the collector.
+    operation.forget()
     if errors:
         await note_denials(operation, errors)
     telemetry.operation_ended(
