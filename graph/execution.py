@@ -66,7 +66,4 @@ async def _answer(
         result = found if isinstance(found, GraphQLCoreResult) else await found
     except Exception as fault:
         return None, [fault if isinstance(fault, GraphQLError) else GraphQLError(str(fault), original_error=fault)]
-    finally:
-        # They point back at the execution, and would leave it, with all rows that it has read, to the collector.
-        execution.async_helpers = None  # type: ignore[assignment]
     return result.data, result.errors or []

@@ -1,8 +1,8 @@
 """Batched reads as data: a table, a key, a predicate. What is common to all rows that an operation asks for.
 
 A feature declares its reads with these; the query compiler runs them, and so do data loaders. Each read takes the
-actor, the keys of one moment and the columns that were asked for; it runs one statement, whatever the number of parents.
-Its text is put together once for each set of columns, and only bound anew.
+actor, the keys of one moment and the columns that were asked for; it runs one statement, whatever the number of
+parents. Its text is put together once for each set of columns, and only bound anew.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence

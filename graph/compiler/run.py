@@ -44,6 +44,12 @@ class Compiled(StrawberryGraphQLCoreExecutionContext):
     goes_straight = True
     """Whether it tries the straight way first."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # They point back at the execution, and would leave it, with all rows that it has read, to the collector. Only
+        # types that find out what they are by waiting would use them.
+        self.async_helpers: Any = None
+
     def execute_operation(self, serially: bool | None = None) -> Any:
         try:
             plan = _plans.of(self)
