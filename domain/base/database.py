@@ -9,6 +9,7 @@ No wait is without end: for a connection, a lock, a statement, the way back. Wha
 Unavailable or Timeout in one place, `_told`; a statement that is wrong in itself stays what it is.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
@@ -195,11 +196,12 @@ def _told(fault: Exception, connection: Connection | None) -> RequestError | Non
     return told
 
 
-async def _fetch(pool: Pool, text: str, values: Sequence[Any], row: type[R]) -> list[R]:
-    """The rows of one statement, in a transaction of its own."""
-    connection: Connection | None = None
+async def _fetch(
+    pool: Pool, text: str, values: Sequence[Any], row: type[R], connection: Connection | None = None
+) -> list[R]:
+    """The rows of one statement, in a transaction of its own; over `connection`, which it gives back, if lent."""
     try:
-        connection = pool.at_hand() or await pool.acquire()
+        connection = connection or pool.at_hand() or await pool.acquire()
         return cast("list[R]", await connection.fetch(text, *values, record_class=row))
     except Exception as fault:
         if connection is not None and isinstance(fault, TimeoutError):
@@ -368,7 +370,7 @@ class _Kept:
 
     def __init__(self) -> None:
         self.connection: Connection | None = None
-        self.is_busy = False
+        self.turn = asyncio.Lock()
         self.is_over = False
 
     def give(self) -> None:
@@ -378,35 +380,37 @@ class _Kept:
             app_pool().give(connection)
 
     async def fetch(self, text: str, values: Sequence[Any], row: type[R]) -> list[R]:
-        """As `_fetch`, over the connection that is kept."""
-        self.is_busy = True
-        try:
-            if self.connection is not None and self.connection.carries != _tenants():
-                self.give()
-            if self.connection is None:
-                self.connection = app_pool().at_hand() or await app_pool().acquire()
-            return cast("list[R]", await self.connection.fetch(text, *values, record_class=row))
-        except BaseException as fault:
-            connection = self.connection
-            if connection is not None and isinstance(fault, TimeoutError):
-                # COMMAND_TIMEOUT_S has passed: nobody is at the other end.
-                connection.terminate()
-            self.give()
-            if not isinstance(fault, Exception) or (told := _told(fault, connection)) is None:
-                raise
-            raise told from fault
-        finally:
-            self.is_busy = False
+        """As `_fetch`, over the connection that is kept, one statement after the other."""
+        async with self.turn:
             if self.is_over:
+                return await _fetch(app_pool(), text, values, row)
+            try:
+                if self.connection is not None and self.connection.carries != _tenants():
+                    self.give()
+                if self.connection is None:
+                    self.connection = app_pool().at_hand() or await app_pool().acquire()
+                return cast("list[R]", await self.connection.fetch(text, *values, record_class=row))
+            except BaseException as fault:
+                connection = self.connection
+                if connection is not None and isinstance(fault, TimeoutError):
+                    # COMMAND_TIMEOUT_S has passed: nobody is at the other end.
+                    connection.terminate()
                 self.give()
+                if not isinstance(fault, Exception) or (told := _told(fault, connection)) is None:
+                    raise
+                raise told from fault
+            finally:
+                if self.is_over:
+                    self.give()
 
 
 @contextmanager
 def one_connection() -> Iterator[None]:
     """Let the block's statements go over one connection, so that it is told the tenant set once.
 
-    For reads that follow each other closely: nobody else has it meanwhile. What is sent while it is busy, and what a
-    task sends that outlives the block, goes its own way.
+    For reads that follow each other closely: nobody else has it meanwhile. What is sent while it is busy takes another
+    one that is at hand, or waits its turn: whoever keeps one and waits for a second could wait for others that do the
+    same. What a task sends that outlives the block goes its own way.
     """
     kept = _Kept()
     token = _kept.set(kept)
@@ -416,7 +420,7 @@ def one_connection() -> Iterator[None]:
         _kept.reset(token)
         # A task that was begun in the block may still wait for an answer over it.
         kept.is_over = True
-        if not kept.is_busy:
+        if not kept.turn.locked():
             kept.give()
 
 
@@ -429,9 +433,11 @@ async def run(text: str, values: Sequence[Any], row: type[R]) -> list[R]:
     if open_ is not None and not open_._finalized:
         return cast("list[R]", await open_.connection.fetch(text, *values, record_class=row))
     kept = _kept.get()
-    if kept is not None and not kept.is_busy and not kept.is_over:
-        return await kept.fetch(text, values, row)
-    return await _fetch(app_pool(), text, values, row)
+    if kept is None or kept.is_over:
+        return await _fetch(app_pool(), text, values, row)
+    if kept.turn.locked() and (connection := app_pool().at_hand()) is not None:
+        return await _fetch(app_pool(), text, values, row, connection)
+    return await kept.fetch(text, values, row)
 
 
 async def fetch(statement: Sql, row: type[R]) -> list[R]:
