@@ -17,6 +17,14 @@ from tests.factories import Person, Tenant, execute, make_person, rows
 VIEWER = "{ viewer { user { id name } } }"
 RENAME = 'mutation { profileUpdate(input: {name: "Renamed"}) { viewer { user { name } } errors { code } } }'
 
+SETTINGS = """
+mutation ($settings: JSON) {
+  preferencesUpdate(input: {settings: $settings}) {
+    viewer { preferences { settings } } errors { code message }
+  }
+}
+"""
+
 
 @pytest.fixture
 async def http(address: str) -> AsyncIterator[httpx.AsyncClient]:
@@ -29,6 +37,11 @@ async def post(http: httpx.AsyncClient, document: str, **headers: str) -> Any:
     """The JSON answer to a posted document."""
     answer = await http.post("/graphql", json={"query": document}, headers=headers)
     return answer.json()
+
+
+async def iter_of(body: bytes) -> AsyncIterator[bytes]:
+    """A body of a length that is not told."""
+    yield body
 
 
 def bearer(person: Person) -> str:
@@ -237,6 +250,27 @@ async def test_a_body_that_is_no_request_is_400(http: httpx.AsyncClient, body: b
     answer = await http.post("/graphql", content=body, headers={"content-type": "application/json"})
 
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "Application/JSON"])
+async def test_a_body_of_another_media_type_is_400(http: httpx.AsyncClient, media_type: str) -> None:
+    body = b'{"query": "{ __typename }"}'
+
+    for content in (body, iter_of(body)):
+        answer = await http.post("/graphql", content=content, headers={"content-type": media_type})
+        assert (answer.status_code, answer.text) == (400, "Unsupported content type")
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**30])
+async def test_an_integer_beyond_64_bits_is_not_rounded(http: httpx.AsyncClient, acme: Tenant, number: int) -> None:
+    request = {"query": SETTINGS, "variables": {"settings": {"n": [number]}}}
+    body = json.dumps(request, separators=(",", ":")).encode()
+
+    for content in (body, json.dumps(request).encode()):
+        headers = {"content-type": "application/json", "authorization": bearer(acme.member)}
+        answer = await http.post("/graphql", content=content, headers=headers)
+        fault = {"code": "INVALID", "message": "Integers must fit into 64 bits."}
+        assert answer.json() == {"data": {"preferencesUpdate": {"viewer": None, "errors": [fault]}}}
 
 
 async def test_a_body_of_more_than_a_mebibyte_is_413(http: httpx.AsyncClient) -> None:

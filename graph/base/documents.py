@@ -131,7 +131,7 @@ class ReadyOperations:
         self._kept: OrderedDict[tuple[str, str | None], Ready | None] = OrderedDict()
 
     def of(self, text: str, name: str | None) -> Ready | None:
-        """The operation; None where something is wrong with it, or the document is too long to be kept."""
+        """The operation; None where something is wrong with it, or text and name are too long to be kept."""
         if len(text) + len(name or "") > LONGEST_CACHED:
             return None
         key = (text, name)

@@ -358,3 +358,19 @@ async def test_what_is_cut_off_ends_soon_also_when_the_server_has_stopped(acme: 
                 process.resume()
         assert took_s < SOON_S
         await work()
+
+
+async def test_nobody_keeps_a_connection_and_waits_for_another(acme: Tenant) -> None:
+    many = app_pool().max_size
+    all_keep_one = asyncio.Barrier(many)
+
+    async def operation() -> Any:
+        with acting_for([acme.org_id]), database.one_connection():
+            await fetch_value(ONE)
+            await all_keep_one.wait()
+            return await asyncio.gather(*(fetch_value(sql(f"SELECT {n}")) for n in range(3)))
+
+    async with asyncio.timeout(connections.ACQUIRE_TIMEOUT_S / 2):
+        told = await asyncio.gather(*(operation() for _ in range(many)))
+
+    assert told == [[0, 1, 2]] * many

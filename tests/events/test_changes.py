@@ -222,6 +222,8 @@ async def test_any_number_of_events_takes_the_same_statements(acme: Tenant) -> N
             task = await make_task(acme.member, project, assignee_id=acme.guest.user_id)
             async with acme.member.acting() as actor:
                 await tasks.update(actor, task.id, assignee_id=acme.member.user_id, title="Another title")
+        # A member of a union that is met for the first time has the query done once more.
+        await changes(acme.guest.client, acme)
         with statements() as sent:
             found = await changes(acme.guest.client, acme)
         counts.append(len(sent))

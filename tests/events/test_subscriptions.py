@@ -49,6 +49,7 @@ def found_ids(found: list[Any]) -> list[str]:
     return [event["id"] for event in found]
 
 
+@pytest.mark.asked_once
 @pytest.mark.parametrize("before", [0, 1, PAGE, 2 * PAGE + 7, TAIL_EVENTS + PAGE + 1])
 async def test_replay_goes_over_into_live_without_gap_or_double(
     address: str, settings: Settings, acme: Tenant, before: int

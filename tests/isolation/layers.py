@@ -10,8 +10,10 @@ from types import ModuleType
 from typing import Any
 
 import domain
-from domain.base.reads import Counts, Many, One, Pages
-from domain.base.sql import TRUE, Sql
+from domain.base.reads import Counts, ForActor, Many, One, Pages
+from domain.base.sql import TRUE
+from graph.compiler import run
+from graph.compiler.plan import Plans
 from tests.isolation.ledger import Ledger
 
 Read = One[Any] | Many[Any] | Pages[Any] | Counts
@@ -20,16 +22,17 @@ _NAMES = ("visible", "own_")
 
 @dataclass(frozen=True)
 class Predicate:
-    """A function that says which rows an actor sees."""
+    """The piece of SQL that says which rows an actor sees."""
 
     module: ModuleType
     name: str
-    function: Any
+    piece: ForActor
 
     def __str__(self) -> str:
         return f"{self.module.__name__}.{self.name}"
 
 
+@cache
 def modules() -> list[ModuleType]:
     """Every module of the domain but the migrations."""
     found = pkgutil.walk_packages(domain.__path__, "domain.")
@@ -43,7 +46,7 @@ def predicates() -> list[Predicate]:
         Predicate(module, name, value)
         for module in modules()
         for name, value in vars(module).items()
-        if name.startswith(_NAMES) and getattr(value, "__module__", None) == module.__name__
+        if name.startswith(_NAMES) and isinstance(value, ForActor)
     ]
 
 
@@ -57,8 +60,7 @@ def declared_reads() -> dict[str, Read]:
     }
 
 
-def _everything(*_: Any) -> Sql:
-    return TRUE
+_EVERYTHING = ForActor(TRUE)
 
 
 @contextmanager
@@ -66,11 +68,23 @@ def replaced(owner: Any, name: str) -> Iterator[None]:
     """Let a predicate, of a module or of a read, hold for every row."""
     before = getattr(owner, name)
     # The reads are frozen, which this has to get round.
-    object.__setattr__(owner, name, _everything)
+    object.__setattr__(owner, name, _EVERYTHING)
+    _forget_statements()
     try:
         yield
     finally:
         object.__setattr__(owner, name, before)
+        _forget_statements()
+
+
+def _forget_statements() -> None:
+    """Let statements be put together anew that hold a predicate: those of the reads, and those that plans keep."""
+    for read in declared_reads().values():
+        if isinstance(read, Counts):
+            vars(read).pop("_statement", None)
+        else:
+            read._statements.clear()
+    run._plans = Plans()
 
 
 @contextmanager
@@ -79,7 +93,7 @@ def without_predicates(dropped: Iterable[Predicate]) -> Iterator[None]:
     with ExitStack() as stack:
         for predicate in dropped:
             for read in declared_reads().values():
-                if read.visible is predicate.function:
+                if read.visible is predicate.piece:
                     stack.enter_context(replaced(read, "visible"))
             stack.enter_context(replaced(predicate.module, predicate.name))
         yield

@@ -9,6 +9,7 @@ import pytest
 from domain.base.clock import frozen
 from domain.base.errors import BadInput
 from domain.base.paging import PageRequest
+from domain.base.reads import KEYS
 from domain.projects import queries
 from domain.projects import service as projects
 from tests.factories import Tenant, make_project, rows, statements
@@ -72,7 +73,7 @@ async def test_pages_of_every_order_show_each_project_once_nulls_last(
     async with acme.guest.acting() as actor:
         for _ in range(3):
             request = asked(after=after, sorts=sorts)
-            page = (await queries.of_organizations(actor, [acme.org_id], ("id",), request))[acme.org_id]
+            page = (await queries.of_organizations(actor, [acme.org_id], ("id", KEYS), request))[acme.org_id]
             seen.extend(row.id for row in page.rows)
             after = page.cursor(page.rows[-1])
 
@@ -142,7 +143,7 @@ async def test_a_list_that_cannot_be_is_refused(acme: Tenant, values: dict[str, 
 async def test_a_cursor_of_another_list_is_refused(acme: Tenant) -> None:
     await make_project(acme.member, acme)
     async with acme.guest.acting() as actor:
-        page = (await queries.of_organizations(actor, [acme.org_id], ("id",), asked(sorts=[])))[acme.org_id]
+        page = (await queries.of_organizations(actor, [acme.org_id], ("id", KEYS), asked(sorts=[])))[acme.org_id]
     cursor = page.cursor(page.rows[0])
 
     with pytest.raises(BadInput, match="another order or filter"):

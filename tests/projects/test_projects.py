@@ -44,7 +44,6 @@ async def test_a_project_begins_with_five_states_and_no_number(acme: Tenant) -> 
             )
 
     assert dict(project) == {
-        "parent_key": project.id,
         "id": project.id,
         "org_id": acme.org_id,
         "key": "WEB",
