@@ -21,8 +21,8 @@ class Wire:
 
     statements: list[str] = field(default_factory=list)
     """Those that have a plan."""
-    unprepared: list[str] = field(default_factory=list)
-    """Those of them that their connection had not met before."""
+    unprepared: list[tuple[int, str]] = field(default_factory=list)
+    """Those of them that their connection, which stands before each, had not met before."""
     commands: list[str] = field(default_factory=list)
     """What needs no plan: the bounds of transactions, and the tenant set."""
 
@@ -49,7 +49,7 @@ def wire() -> Iterator[Wire]:
         noted.statements.append(text)
         row = kwargs.get("record_class") or self._protocol.get_record_class()
         if self._stmt_cache.get((text, row, False), promote=False) is None:
-            noted.unprepared.append(text)
+            noted.unprepared.append((id(self), text))
         return await run(self, text, *args, **kwargs)
 
     async def note_command(self: Any, text: str, *args: Any, **kwargs: Any) -> Any:
