@@ -151,7 +151,17 @@ class ReadyOperations:
                 return None
             operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
             chosen = [each for each in operations if name is None or (each.name and each.name.value == name)]
+            _unlink(document)
             # Of several the first is not meant more than the others.
             return Ready(self._schema, document, chosen[0]) if len(chosen) == 1 else None
         except (GraphQLError, RecursionError):
             return None
+
+
+def _unlink(document: DocumentNode) -> None:
+    """Part the tokens, each of which points at its neighbors: a document that goes is then freed without the collector,
+    which seldom looks at what is old. Places in the text are told by numbers and not by tokens."""
+    token = document.loc.start_token if document.loc else None
+    while token is not None:
+        following, token.prev, token.next = token.next, None, None
+        token = following

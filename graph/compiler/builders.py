@@ -65,7 +65,8 @@ class Written:
         """The function of the parameter with that result."""
         # Response keys are names of GraphQL, all else is written here: nothing of a client's is code.
         exec(f"def build({parameter}):\n    return {result}\n", self.names)  # noqa: S102
-        return self.names["build"]
+        # It points at its names; were it one of them, both would be left to the collector with all of the plan.
+        return self.names.pop("build")
 
     def _leaf(self, field: FieldPlan, value: str, is_text: bool) -> str:
         if is_text:

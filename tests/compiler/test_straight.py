@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from graph.base.context import Operation
 from graph.base.documents import LONGEST_CACHED
 from graph.base.ids import global_id
 from graph.compiler.join import Join
-from graph.compiler.run import Compiled
+from graph.compiler.run import Compiled, _plans
 from graph.schema import schema
 from tests.client import GraphQL
 from tests.factories import Tenant, make_project, make_task
@@ -52,6 +53,25 @@ async def test_a_plan_keeps_nothing_of_the_execution_that_made_it(acme: Tenant) 
     assert any(isinstance(each, Join) for each in alive)
     for join in (each for each in alive if isinstance(each, Join)):
         assert not any(isinstance(each, Compiled) for each in vars(join).values())
+
+
+async def test_a_plan_that_is_dropped_needs_no_collector(acme: Tenant) -> None:
+    assert schema.ready is not None
+    document = "query Dropped { viewer { email } }"
+    await acme.member.client.ok(document)
+    ready = schema.ready.of(document, None)
+    (plan,) = (each for each, _ in _plans._plans.values() if ready is not None and each.operation is ready.operation)
+    viewer: Any = plan.root.fields[0][1]
+    (build,) = viewer.selections["Viewer"].builders.values()
+    written = weakref.ref(build)
+
+    del plan, viewer, build
+    gc.disable()
+    try:
+        _plans._plans.clear()
+        assert written() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_fault_of_the_database_is_forgotten_with_what_was_loaded(acme: Tenant) -> None:
