@@ -8,9 +8,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
+from domain.base.database_faults import away
+
 K = TypeVar("K")
 V = TypeVar("V")
 
+# Everybody waits for the look-up that is under way, so a connection that hangs must not hold it for long.
+LOOK_UP_TIMEOUT_S = 5.0
 # One look-up stays short, and so does what one failure takes along.
 MOST = 200
 
@@ -24,7 +28,10 @@ class Batches(Generic[K, V]):
         self._working: asyncio.Task[None] | None = None
 
     async def get(self, key: K) -> V | None:
-        """What belongs to the key. Raises what the look-up raises, to all whom it was made for."""
+        """What belongs to the key.
+
+        Raises what the look-up raises, to all whom it was made for; Unavailable when it takes too long.
+        """
         # A future for each who asks: one who is cut off takes nobody along.
         answer: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
         self._asked.setdefault(key, []).append(answer)
@@ -49,7 +56,7 @@ class Batches(Generic[K, V]):
 
     async def _answer(self, asked: dict[K, list[asyncio.Future[V | None]]]) -> None:
         try:
-            found = await self._look_up(list(asked))
+            found = await self._in_time(list(asked))
         except Exception as fault:
             for answer in _unanswered(asked):
                 answer.set_exception(fault)
@@ -62,6 +69,13 @@ class Batches(Generic[K, V]):
                 for answer in answers:
                     if not answer.done():
                         answer.set_result(found.get(key))
+
+    async def _in_time(self, keys: list[K]) -> Mapping[K, V]:
+        try:
+            async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
+                return await self._look_up(keys)
+        except TimeoutError as fault:
+            raise away() from fault
 
 
 def _unanswered(asked: Mapping[K, list[asyncio.Future[V | None]]]) -> list[asyncio.Future[V | None]]:

@@ -5,7 +5,6 @@ memberships at the same moment. Nothing is kept from one look-up to the next, an
 answers have arrived: a session that was revoked is refused from the next operation on.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -14,12 +13,9 @@ from domain.base.actor import Actor, Standing
 from domain.base.batches import Batches
 from domain.base.clock import now
 from domain.base.database import Door, system_fetch
-from domain.base.database_faults import away
 from domain.base.permissions import Role
 from domain.identity import sessions, tokens
 
-# Everybody waits for the look-up that is under way, so a connection that hangs must not hold it for long.
-LOOK_UP_TIMEOUT_S = 5.0
 _STANDINGS = {role.value: Standing.of_role(role) for role in Role}
 
 
@@ -49,14 +45,6 @@ async def signed_in(token: str) -> Actor | None:
     return Actor.of_user(found.user_id, found.standings, session_id=found.session_id)
 
 
-async def _look_up_in_time(digests: Sequence[bytes]) -> dict[bytes, SignedIn]:
-    try:
-        async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
-            return await _look_up(digests)
-    except TimeoutError as fault:
-        raise away() from fault
-
-
 async def _look_up(digests: Sequence[bytes]) -> dict[bytes, SignedIn]:
     at = now()
     rows = await system_fetch(
@@ -82,4 +70,4 @@ async def _look_up(digests: Sequence[bytes]) -> dict[bytes, SignedIn]:
     }
 
 
-_by_digest = Batches(_look_up_in_time)
+_by_digest = Batches(_look_up)

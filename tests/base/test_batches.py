@@ -5,7 +5,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from domain.base import batches
 from domain.base.batches import MOST, Batches
+from domain.base.errors import Unavailable
 from tests.test_cancel import unseen_failures
 
 
@@ -54,6 +56,17 @@ async def test_a_batch_is_bounded() -> None:
 
     assert found == [2 * key for key in range(2 * MOST + 1)]
     assert [len(keys) for keys in numbers.asked] == [MOST, MOST, 1]
+
+
+async def test_a_look_up_that_hangs_holds_nobody_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "LOOK_UP_TIMEOUT_S", 0.01)
+    numbers = Numbers()
+
+    with pytest.raises(Unavailable):
+        await numbers.batches.get(1)
+    numbers.may_answer.set()
+
+    assert await numbers.batches.get(1) == 2
 
 
 async def test_who_is_cut_off_takes_nobody_along() -> None:
