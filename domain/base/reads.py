@@ -85,7 +85,7 @@ class Statement(Generic[R]):
     """A statement that is put together once and run many times, for different actors and keys."""
 
     def __init__(self, piece: Sql, row: type[R]) -> None:
-        self.text, self._values = piece.render_once()
+        self.text, self._values = piece.render()
         self._row = row
 
     def bound(self, actor: Actor, keys: Any = None, place: Any = None) -> list[Any]:
@@ -155,16 +155,12 @@ class Table(Generic[R]):
         return Sql(tuple(part for n, name in enumerate(names) for part in self._column(name, ", " if n else "")))
 
     def _column(self, name: str, separator: str) -> tuple[Any, ...]:
-        if name.endswith(TEXT):
-            plain = name.removesuffix(TEXT)
-            expression = self.computed.get(plain, f"{self.name}.{plain}")
-            if isinstance(expression, ForActor):
-                return (f"{separator}(", *expression.piece.parts, f")::text AS {name}")
-            return (f"{separator}({expression})::text AS {name}",)
-        expression = self.computed.get(name, f"{self.name}.{name}")
-        if isinstance(expression, ForActor):
-            return (separator, *expression.piece.parts, f" AS {name}")
-        return (f"{separator}{expression} AS {name}",)
+        plain = name.removesuffix(TEXT)
+        expression = self.computed.get(plain, f"{self.name}.{plain}")
+        parts = expression.piece.parts if isinstance(expression, ForActor) else (expression,)
+        if plain != name:
+            return (f"{separator}(", *parts, f")::text AS {name}")
+        return (separator, *parts, f" AS {name}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,7 +286,6 @@ class Pages(Generic[R]):
     visible: ForActor
     key: str
     source: str = ""
-
     _statements: Statements[R] = field(default_factory=Statements, init=False, repr=False)
 
     async def __call__(

@@ -28,30 +28,23 @@ class Sql:
     parts: tuple[str | Bound, ...]
 
     def render(self) -> tuple[str, list[Any]]:
-        """The text with $1, $2, ... and the values in that order."""
-        text: list[str] = []
-        values: list[Any] = []
-        for part in self.parts:
-            if isinstance(part, Bound):
-                values.append(part.value)
-                text.append(f"${len(values)}")
-            else:
-                text.append(part)
-        return "".join(text), values
+        """The text with $1, $2, ... and the values in that order.
 
-    def render_once(self) -> tuple[str, list[Any]]:
-        """As `render`, with each value that is found late bound once, however often it stands there."""
+        A value that is found late is bound once, however often it stands there.
+        """
         text: list[str] = []
         values: list[Any] = []
-        numbers: dict[int, int] = {}
+        late: dict[int, int] = {}
         for part in self.parts:
             if not isinstance(part, Bound):
                 text.append(part)
                 continue
-            number = numbers.get(id(part.value)) if isinstance(part.value, Late) else None
+            number = late.get(id(part.value))
             if number is None:
                 values.append(part.value)
-                number = numbers[id(part.value)] = len(values)
+                number = len(values)
+                if isinstance(part.value, Late):
+                    late[id(part.value)] = number
             text.append(f"${number}")
         return "".join(text), values
 
