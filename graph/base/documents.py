@@ -8,12 +8,8 @@ from typing import Any
 from graphql import (
     DocumentNode,
     FragmentDefinitionNode,
-    GraphQLBoolean,
     GraphQLError,
-    GraphQLID,
-    GraphQLInt,
     GraphQLSchema,
-    GraphQLString,
     OperationDefinitionNode,
     Undefined,
     get_nullable_type,
@@ -29,6 +25,7 @@ from strawberry.schema.schema import validate_document
 
 from graph.base.idempotency import NAME, OnlyOnMutations
 from graph.base.operations import asks_for_cursor, bad_literal
+from graph.base.scalars import PLAIN
 
 CACHED_DOCUMENTS = 1000
 # A longer one is parsed each time. 1,000 of this length take about 150 MB.
@@ -67,14 +64,6 @@ class Validation(ValidationCache):
 
 
 _RULES = tuple(specified_rules)
-_LARGEST_INT = 2**31
-# Whether a value is taken as it is. Whatever these do not know is left to graphql-core.
-_PLAIN: dict[Any, Callable[[Any], bool]] = {
-    GraphQLID: lambda value: type(value) is str,
-    GraphQLString: lambda value: type(value) is str,
-    GraphQLInt: lambda value: type(value) is int and -_LARGEST_INT <= value < _LARGEST_INT,
-    GraphQLBoolean: lambda value: type(value) is bool,
-}
 _MOST_FAULTS = 50
 
 
@@ -82,7 +71,6 @@ class Ready:
     """An operation that was parsed and validated and may run at once, but for its variables."""
 
     def __init__(self, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode) -> None:
-        self.document = document
         self.operation = operation
         self.name = operation.name.value if operation.name else None
         self.kind = operation.operation.value
@@ -116,7 +104,7 @@ class Ready:
             signature = get_variable_signature(self._schema, definition)
             if isinstance(signature, GraphQLError):
                 return None
-            if (is_plain := _PLAIN.get(get_nullable_type(signature.type))) is None:
+            if (is_plain := PLAIN.get(get_nullable_type(signature.type))) is None:
                 return None
             found.append((signature.name, signature, is_plain))
         return found

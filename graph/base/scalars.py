@@ -1,16 +1,36 @@
 """Shared scalars. What they refuse is BAD_USER_INPUT before any resolver runs."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any, NewType
 
-from graphql import GraphQLError
+from graphql import GraphQLBoolean, GraphQLError, GraphQLID, GraphQLInt, GraphQLString
 from strawberry.scalars import JSON
 from strawberry.types.scalar import ScalarDefinition, scalar
 
 BigInt = NewType("BigInt", int)
 
 _LARGEST = 2**53 - 1
+_LARGEST_INT = 2**31
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str
+
+
+def _is_int(value: Any) -> bool:
+    return type(value) is int and -_LARGEST_INT <= value < _LARGEST_INT
+
+
+PLAIN: dict[Any, Callable[[Any], bool]] = {
+    GraphQLID: _is_text,
+    GraphQLString: _is_text,
+    GraphQLInt: _is_int,
+    GraphQLBoolean: lambda value: type(value) is bool,
+}
+"""Whether a value of GraphQL's own scalars is taken, or told, as it is. What these do not know is graphql-core's."""
+
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -65,4 +85,4 @@ SCALARS: dict[object, ScalarDefinition] = {
     ),
 }
 
-__all__ = ["JSON", "SCALARS", "BigInt"]
+__all__ = ["JSON", "PLAIN", "SCALARS", "BigInt"]

@@ -4,20 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 from graphql import (
-    GraphQLBoolean,
-    GraphQLID,
-    GraphQLInt,
     GraphQLLeafType,
-    GraphQLOutputType,
-    GraphQLString,
     Undefined,
     located_error,
 )
 from graphql.execution.executor import CollectedErrors
 from graphql.pyutils import Path, inspect
 
+from graph.base.scalars import PLAIN
+
 Leaf = Callable[[Any], Any]
-_LARGEST_INT = 2**31
 
 
 class Spot:
@@ -95,23 +91,7 @@ def leaf(type_: GraphQLLeafType) -> Leaf:
             )
         return found
 
-    plain = _PLAIN.get(type_)
+    plain = PLAIN.get(type_)
     if plain is None:
         return told
     return lambda value: value if plain(value) else told(value)
-
-
-def _is_int(value: Any) -> bool:
-    return type(value) is int and -_LARGEST_INT <= value < _LARGEST_INT
-
-
-def _is_text(value: Any) -> bool:
-    return type(value) is str
-
-
-_PLAIN: dict[GraphQLOutputType, Callable[[Any], bool]] = {
-    GraphQLString: _is_text,
-    GraphQLID: _is_text,
-    GraphQLInt: _is_int,
-    GraphQLBoolean: lambda value: type(value) is bool,
-}
