@@ -93,14 +93,14 @@ class Endpoint(GraphQL[Context, None]):
 
 
 class Application(Starlette):
-    """Starlette, before which `straight` looks at each request."""
+    """Starlette, before which `Straight` looks at each request."""
 
-    straight: ASGIApp | None = None
+    def __init__(self, settings: Settings, adapters: Adapters, live: Live, **options: Any) -> None:
+        super().__init__(**options)
+        self._straight = Straight(schema, settings, adapters, live, rest=super().__call__)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.straight is None:
-            raise RuntimeError("create_app makes the application whole")
-        await self.straight(scope, receive, send)
+        await self._straight(scope, receive, send)
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -140,7 +140,6 @@ def create_app(settings: Settings) -> Starlette:
         Route("/health/live", is_live),
         Route("/health/ready", ready),
     ]
-    app = Application(routes=routes, lifespan=lifespan, max_body_size=BODY_BYTES)
+    app = Application(settings, adapters, live, routes=routes, lifespan=lifespan, max_body_size=BODY_BYTES)
     app.state.live, app.state.adapters = live, adapters
-    app.straight = Straight(schema, settings, adapters, live, rest=super(Application, app).__call__)
     return app
