@@ -93,11 +93,11 @@ class Operation:
     async def read(
         self, read: Callable[..., Awaitable[dict[Any, Any]]], keys: Sequence[Any], *arguments: Hashable
     ) -> Any:
-        """What the batched read gives for the keys, by key; each is read once an operation."""
+        """What the batched read gives for the keys, by key; each is read once an operation, and None is none."""
         known = self._read.get((read, arguments))
         if known is None:
             known = self._read[read, arguments] = {}
-        if missing := [key for key in keys if key not in known]:
+        if missing := [key for key in dict.fromkeys(keys) if key is not None and key not in known]:
             found = await self.unless_away(lambda: read(self.actor, missing, *arguments))
             known.update(found)
             if len(found) < len(missing):

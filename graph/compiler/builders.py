@@ -35,15 +35,15 @@ Value = Callable[[FieldPlan], tuple[str, bool]]
 """The expression of a leaf's value, and whether that is as PostgreSQL writes it."""
 
 
-class NoNull(Exception):
-    """There is a null where none may be."""
+class Detour(Exception):
+    """Something is not as it is straight on, for example a null where none may be."""
 
 
 class Written:
     """The source of one function, and the objects that it names."""
 
     def __init__(self) -> None:
-        self.names: dict[str, Any] = {"NoNull": NoNull}
+        self.names: dict[str, Any] = {}
 
     def object(self, selection: Selection, value: Value, inner: Callable[[FieldPlan], str]) -> str:
         """A dict display for an object of the selection.
@@ -109,7 +109,7 @@ def _told(field: FieldPlan) -> Leaf:
 
     def told(value: Any) -> Any:
         if value is None:
-            raise NoNull
+            raise Detour
         return leaf(value)
 
     return told
@@ -121,7 +121,7 @@ def _other_text(field: FieldPlan) -> Leaf:
     def told(value: str | None) -> str | None:
         if value is None:
             if field.is_required:
-                raise NoNull
+                raise Detour
             return None
         day, time, zone = value[:10], value[11:-3], value[-3:]
         if value[10:11] != " " or zone != "+00" or len(time) < len("00:00:00"):

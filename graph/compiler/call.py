@@ -73,20 +73,20 @@ def _taken_apart(field: FieldPlan, found: dict[str, Any]) -> Taken | None:
 
 async def key_of(executor: Executor[Any], field: FieldPlan) -> Any:
     """The key of the row that the field finds. Raises GraphQLError, and what its function raises."""
-    info = Info(_raw_info=_raw_info(executor, field), _field=field.source)
+    info = Info(_raw_info=info_of(executor, field), _field=field.source)
     found = field.declared.asked(info, **arguments_of(executor, field))
     return await found if isinstance(found, Awaitable) else found
 
 
-def _raw_info(executor: Executor[Any], field: FieldPlan) -> Any:
-    # The path is that of no object in particular; nobody reads it.
+def info_of(executor: Executor[Any], field: FieldPlan) -> Any:
+    """What graphql-core tells a function. The path is that of no object in particular; nobody reads it."""
     path = Path(None, field.key, field.parent.name)
     return executor.build_resolve_info(field.definition, field.nodes, field.parent, path)
 
 
 def _function(executor: Executor[Any], field: FieldPlan) -> Callable[[Any], Any]:
     """The field's function of its source. Raises GraphQLError for its arguments."""
-    raw = _raw_info(executor, field)
+    raw = info_of(executor, field)
     resolver = getattr(field.source, "base_resolver", None)
     # The function of a subscription gives its events; here one of them is already there.
     if resolver is None or field.source.extensions or field.source.is_subscription:

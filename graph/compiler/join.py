@@ -13,7 +13,7 @@ from graphql.execution import Executor
 from domain.base.reads import One, key_number, single_row
 from domain.base.sql import Sql, sql
 from graph.base.selection import told_column
-from graph.compiler.builders import NoNull, Written
+from graph.compiler.builders import Detour, Written
 from graph.compiler.plan import FieldPlan, Plan, Selection
 
 # Beyond this many tables PostgreSQL looks at no other order than the one that is written.
@@ -33,7 +33,7 @@ class Join:
         self._statement = single_row(drawing.listed, drawing.sources)
 
     async def objects(self, actor: Any, keys: Sequence[Any]) -> dict[str, Any]:
-        """Response key of each field -> its object or None. Raises NoNull, and whatever comes up."""
+        """Response key of each field -> its object or None. Raises whatever comes up."""
         (row,) = await self._statement.run(actor, keys)
         found: dict[str, Any] = self._build(row)
         return found
@@ -125,4 +125,4 @@ def selection_of(executor: Executor[Any], plan: Plan, field: FieldPlan) -> Selec
 
 
 def _no_null() -> Any:
-    raise NoNull
+    raise Detour

@@ -16,14 +16,11 @@ class Loads:
 
     async def rows(self, read: Read, keys: Sequence[Any], *arguments: Hashable) -> list[Any]:
         """What the read gives for each key, None for a key that is None; where it fails, the failure for each."""
-        wanted = [key for key in dict.fromkeys(keys) if key is not None]
-        if not wanted:
-            return [None] * len(keys)
         try:
-            found = await self._context.operation.read(read, wanted, *arguments)
+            found = await self._context.operation.read(read, keys, *arguments)
         except Exception as fault:
             return [None if key is None else fault for key in keys]
-        return [None if key is None else found.get(key) for key in keys]
+        return [found.get(key) for key in keys]
 
     async def each(self, asked: Sequence[tuple[Read, Any, tuple[Hashable, ...]]]) -> list[Any]:
         """As `rows`, for keys that may be asked of different reads."""

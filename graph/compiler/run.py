@@ -19,18 +19,18 @@ from graphql import (
     is_non_null_type,
 )
 from graphql.execution.executor import invalid_return_type_error
-from graphql.pyutils import Path, is_iterable
+from graphql.pyutils import is_iterable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from domain.base import telemetry
 from domain.base.errors import DomainError, NotFound
 from graph.base.paging import Listed
-from graph.compiler.builders import NoNull
-from graph.compiler.call import call, key_of
+from graph.compiler.builders import Detour
+from graph.compiler.call import call, info_of, key_of
 from graph.compiler.load import Loads
 from graph.compiler.plan import FieldPlan, Plan, Plans, Selection
 from graph.compiler.respond import NullData, Spot, refuse
-from graph.compiler.straight import Detour, Straight
+from graph.compiler.straight import Straight
 
 log = structlog.get_logger("compiler")
 
@@ -318,12 +318,8 @@ class _Run:
                 at_item = Spot(None, None, spot, items, index, is_non_null_type(type_.of_type), None)
                 refuse(self._executor.collected_errors, fault, field.nodes, at_item)
 
-    def _info(self, field: FieldPlan) -> Any:
-        path = Path(None, field.key, field.parent.name)
-        return self._executor.build_resolve_info(field.definition, field.nodes, field.parent, path)
-
     def _runtime_type(self, field: FieldPlan, type_: Any, value: Any) -> GraphQLObjectType:
-        executor, info = self._executor, self._info(field)
+        executor, info = self._executor, info_of(self._executor, field)
         found: GraphQLObjectType = type_
         if is_abstract_type(type_):
             name = (type_.resolve_type or executor.type_resolver)(value, info, type_)
@@ -337,7 +333,7 @@ class _Run:
 def _note_detour(fault: Exception) -> None:
     """Count it. What went wrong is found again with care, and told then, unless it is a mistake of the straight way."""
     telemetry.DETOURS.inc()
-    if not isinstance(fault, Detour | NoNull | DomainError | GraphQLError):
+    if not isinstance(fault, Detour | DomainError | GraphQLError):
         log.debug("a detour", fault=type(fault).__name__)
 
 

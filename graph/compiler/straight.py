@@ -14,14 +14,10 @@ from graphql.execution import Executor
 
 from domain.base.database import one_connection
 from graph.base.paging import Listed
-from graph.compiler.builders import builder
+from graph.compiler.builders import Detour, builder
 from graph.compiler.call import arguments_of, call, key_of
 from graph.compiler.join import MOST_ROWS, Join, joinable
 from graph.compiler.plan import FieldPlan, Plan, Selection, Shape
-
-
-class Detour(Exception):
-    """Something is not as it is straight on."""
 
 
 class Straight:
@@ -196,29 +192,31 @@ class Straight:
 
     async def _parts(self, field: FieldPlan, sources: Sequence[Listed]) -> list[Any]:
         """A part of each connection's page, which is read once for all parts of it."""
-        first, part = sources[0], field.declared.read
-        if any(each.asked is not first.asked or each.read is not first.read for each in sources):
-            raise Detour
+        first, part = _one_list(sources), field.declared.read
         keys = [each.key for each in sources]
         known = await self._read(first.read, keys, first.columns, first.asked)
         return [part(known[key]) for key in keys]
 
     async def _totals(self, sources: Sequence[Listed]) -> list[Any]:
-        first = sources[0]
-        if any(each.asked is not first.asked or each.read is not first.read for each in sources):
-            raise Detour
+        first = _one_list(sources)
         keys = [each.key for each in sources]
         known = await self._read(first.read.totals, keys, first.asked)
         return [known.get(key) or 0 for key in keys]
 
     async def _read(self, read: Any, keys: Sequence[Any], *arguments: Any) -> dict[Any, Any]:
-        wanted = dict.fromkeys(keys)
-        wanted.pop(None, None)
-        known: dict[Any, Any] = await self._operation.read(read, list(wanted), *arguments) if wanted else {}
+        known: dict[Any, Any] = await self._operation.read(read, keys, *arguments)
         return known
 
     def _columns(self, field: FieldPlan) -> Any:
         return self._plan.columns(self._executor, field)[1]
+
+
+def _one_list(sources: Sequence[Listed]) -> Listed:
+    """The first of the sources, when all are the same list of different keys."""
+    first = sources[0]
+    if any(each.asked is not first.asked or each.read is not first.read for each in sources):
+        raise Detour
+    return first
 
 
 def _is_of(type_: Any, value: Any) -> bool:
