@@ -188,6 +188,20 @@ async def test_a_hundred_changes_of_every_kind_take_as_many_statements_as_one(
     assert sent_for == {1: count, 100: count}
 
 
+async def with_ids(board: Board, given: dict[str, Any]) -> dict[str, Any]:
+    """The values with the ids of what they name."""
+    ids = {
+        "Done": board.state("Done"),
+        "guest": board.tenant.guest.id,
+        "parent": id_of(await board.task("Parent")),
+        "label": await make_label(board.tenant, "ui"),
+    }
+    return {
+        key: [ids[each] for each in value] if isinstance(value, list) else ids.get(value, value)
+        for key, value in given.items()
+    }
+
+
 @pytest.mark.parametrize(
     ("given", "count"),
     [
@@ -211,18 +225,9 @@ async def test_a_hundred_changes_of_every_kind_take_as_many_statements_as_one(
     ids=str,
 )
 async def test_a_single_change_takes_what_it_needs(board: Board, given: dict[str, Any], count: int) -> None:
-    ids = {
-        "Done": board.state("Done"),
-        "guest": board.tenant.guest.id,
-        "parent": id_of(await board.task("Parent")),
-        "label": await make_label(board.tenant, "ui"),
-    }
+    named = await with_ids(board, given)
     task = await board.task()
     await board.client.done(UPDATE, id=id_of(task), input={"title": "Warm"})
-    named = {
-        key: [ids[each] for each in value] if isinstance(value, list) else ids.get(value, value)
-        for key, value in given.items()
-    }
 
     with statements() as alone:
         await board.client.done(CHANGE, id=id_of(task), input=named)
@@ -246,15 +251,7 @@ MAKE = "mutation ($input: TaskCreateInput!) { taskCreate(input: $input) { task {
     ids=str,
 )
 async def test_a_creation_takes_what_it_needs(board: Board, given: dict[str, Any], count: int) -> None:
-    ids = {
-        "Done": board.state("Done"),
-        "guest": board.tenant.guest.id,
-        "parent": id_of(await board.task("Parent")),
-        "label": await make_label(board.tenant, "ui"),
-    }
-    named = {
-        key: [ids[each] for each in value] if isinstance(value, list) else ids[value] for key, value in given.items()
-    }
+    named = await with_ids(board, given)
 
     with statements() as sent:
         await board.client.done(MAKE, input={"projectId": board.id, "title": "New", **named})
