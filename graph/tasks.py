@@ -16,7 +16,7 @@ from domain.labels import queries as label_queries
 from domain.organizations import actors
 from domain.organizations import queries as organization_queries
 from domain.projects import queries as project_queries
-from domain.tasks import queries, relations
+from domain.tasks import entry, queries, relations
 from domain.tasks import service as tasks
 from domain.tasks import transfer as transfers
 from domain.tasks.models import Priority, RelationKind
@@ -252,7 +252,9 @@ class TaskMutations:
         """Add a task at the end of its state. Needs TASK_CREATE."""
         project_id = parse_id(input.project_id, "project", "input", "projectId")
         values = changes(input, "project_id", ids=IDS)
-        return TaskPayload(task=Task.of(await tasks.create(info.context.actor, project_id, **values)))
+        task = await tasks.create(info.context.actor, project_id, **values)
+        info.context.operation.keep_at_hand(entry.beside(task))
+        return TaskPayload(task=Task.of(task))
 
     @mutation
     async def task_update(

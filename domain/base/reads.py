@@ -77,6 +77,12 @@ def key_number(number: int) -> Late:
     return Late(lambda _actor, keys, _place: keys[number])
 
 
+@cache
+def given(name: str) -> Late:
+    """One of the values, by name, that a statement is run with in place of keys."""
+    return Late(lambda _actor, values, _place: values[name])
+
+
 def _place(number: int) -> Late:
     return Late(lambda _actor, _keys, place: place[number])
 
@@ -88,11 +94,11 @@ class Statement(Generic[R]):
         self.text, self._values = piece.render()
         self._row = row
 
-    def bound(self, actor: Actor, keys: Any = None, place: Any = None) -> list[Any]:
+    def bound(self, actor: Actor | None, keys: Any = None, place: Any = None) -> list[Any]:
         """The values for this run."""
         return [value.of(actor, keys, place) if value.__class__ is Late else value for value in self._values]
 
-    async def run(self, actor: Actor, keys: Any = None, place: Any = None) -> list[R]:
+    async def run(self, actor: Actor | None, keys: Any = None, place: Any = None) -> list[R]:
         """The rows. Raises Unavailable; Timeout."""
         return await run(self.text, self.bound(actor, keys, place), self._row)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import asyncpg
 
@@ -104,3 +104,24 @@ class Row(asyncpg.Record):
             return self[name]
         except KeyError:
             raise AttributeError(f"{type(self).__name__} was read without {name}") from None
+
+
+class Part:
+    """A row of another table that came along with a row, its columns named with a prefix. A subclass names its class.
+
+    It has only `columns` of that class; others raise AttributeError.
+    """
+
+    row: ClassVar[type[Row]]
+
+    def __init__(self, whole: Row, prefix: str, columns: Sequence[str]) -> None:
+        self._whole = whole
+        self._prefix = prefix
+        self._columns = columns
+
+    def has(self, columns: Iterable[str]) -> bool:
+        """Whether all of these came along."""
+        return all(name in self._columns for name in columns)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, self._prefix + name)

@@ -7,7 +7,10 @@ nor its events; after it, both.
 
 The counter is locked, read and written in one statement with the rows, so nobody waits for it longer than that and the
 commit take. Number and digest are therefore known to the server alone, and the chain goes on there: the text that a
-digest covers is made here, in two parts, with the number to be put between them.
+digest covers is made here, in parts, with the number to be put between them.
+
+A change that is one statement takes its fact into it (`appending`, `added`): then there is no transaction to be opened
+and committed around them, and the counter is locked last all the same.
 """
 
 import hashlib
@@ -16,6 +19,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import datetime
+from functools import cache
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -24,6 +28,7 @@ import orjson
 from domain.base.actor import Actor, ActorRef
 from domain.base.clock import new_id, now
 from domain.base.database import after_commit, execute, fetch, require_transaction
+from domain.base.reads import Statement, given
 from domain.base.sql import Row, Sql, sql
 
 # Facts in one statement, more than a bulk of a hundred tasks has. It counts through their columns to find one's own.
@@ -127,18 +132,103 @@ def _tell(org_ids: Collection[UUID]) -> None:
 
 
 async def _append(org_id: UUID, facts: list[Fact]) -> None:
-    for start in range(0, len(facts), _MOST_AT_ONCE):
-        statement = _insert(org_id, facts[start : start + _MOST_AT_ONCE])
-        if not await fetch(statement, Row):
-            # The first of all: what others add meanwhile is waited for, and theirs is the counter then.
-            first = "INSERT INTO event_counter (org_id, seq, digest) VALUES ({}, 0, '') ON CONFLICT (org_id) DO NOTHING"
-            await execute(sql(first, org_id))
-            await fetch(statement, Row)
+    if not await _added(org_id, facts):
+        # The first of all: what others add meanwhile is waited for, and theirs is the counter then.
+        first = "INSERT INTO event_counter (org_id, seq, digest) VALUES ({}, 0, '') ON CONFLICT (org_id) DO NOTHING"
+        await execute(sql(first, org_id))
+        await _added(org_id, facts)
+
+
+async def _added(org_id: UUID, facts: Sequence[Fact]) -> bool:
+    """Add the facts to the log, in their order. Does nothing, and says so, when there is no counter yet."""
+    if len(facts) == 1:
+        (fact,) = facts
+        return bool(await _ONE.run(None, {"org_id": org_id, **added(fact.actor, fact.event, fact.at)}))
+    starts = range(0, len(facts), _MOST_AT_ONCE)
+    return all([await fetch(_insert(org_id, facts[start : start + _MOST_AT_ONCE]), Row) for start in starts])
+
+
+@cache
+def appending(source: str, late: str) -> Sql:
+    """Parts of a WITH that add one event for the row of the part `source`, which stands before them.
+
+    `source` has `org_id`; `late` is the expression of a text that only this statement knows. `added` gives the values.
+    What else is locked has to come before that row, so that the counter comes last. Without a counter there is no
+    number, which an event cannot be without: all of the statement fails then.
+    """
+    return sql(
+        # The counter is waited for and read in one step: its number and digest are those of the last commit.
+        "chained AS (UPDATE event_counter SET seq = event_counter.seq + 1, digest = sha256(event_counter.digest || "
+        f"convert_to('[\"' || {source}.org_id::text || {{}}::text || (event_counter.seq + 1)::text || {{}}::text || "
+        f"{late} || {{}}::text, 'UTF8')) FROM {source} WHERE event_counter.org_id = {source}.org_id "
+        "RETURNING event_counter.seq, event_counter.digest), "
+        "event_rows AS (INSERT INTO event (org_id, id, seq, type, occurred_at, actor_kind, actor_id, project_id, "
+        f"subject_kind, subject_id, data, values_digest, digest) SELECT {source}.org_id, {{}}::uuid, chained.seq, "
+        "{}::text, {}::timestamptz, {}::text, {}::uuid, {}::uuid, {}::text, {}::uuid, "
+        f"{{}}::text || {late} || {{}}::text, {{}}::bytea, chained.digest FROM {source} LEFT JOIN chained ON true), "
+        "value_rows AS (INSERT INTO event_values (org_id, event_id, salt, data) "
+        f"SELECT {source}.org_id, {{}}::uuid, {{}}::bytea, {{}}::text FROM {source} WHERE {{}}::bytea IS NOT NULL)",
+        *map(given, ("digest_head", "digest_before", "digest_after")),
+        *map(given, ("event_id", "event_type", "occurred_at", "actor_kind", "actor_id", "event_project_id")),
+        *map(given, ("subject_kind", "subject_id", "data_before", "data_after", "values_digest")),
+        *map(given, ("event_id", "salt", "erasable", "salt")),
+    )
+
+
+_ONE = Statement(
+    sql(
+        "WITH source AS (SELECT org_id FROM event_counter WHERE org_id = {}::uuid), {} SELECT seq FROM chained",
+        given("org_id"),
+        appending("source", "''"),
+    ),
+    Row,
+)
+
+
+def added(actor: ActorRef, event: Event, at: datetime, *, late: str = "") -> dict[str, Any]:
+    """The values of `appending`. `late` stands in one of the event's own fields for what the statement puts there.
+
+    It is a text that is nowhere else in the event; what is put there must need no escapes in JSON.
+    """
+    columns, salt, erasable = _columns(actor, event, at)
+    event_id, event_type, occurred_at, kind, actor_id, project_id, subject, subject_id, data, values_digest = columns
+    digest_before, digest_after = _cut(_behind_number(columns), late)
+    data_before, data_after = _cut(data, late)
+    return {
+        "digest_head": f'","{event_id}",',
+        "digest_before": digest_before,
+        "digest_after": digest_after,
+        "event_id": event_id,
+        "event_type": event_type,
+        "occurred_at": occurred_at,
+        "actor_kind": kind,
+        "actor_id": actor_id,
+        "event_project_id": project_id,
+        "subject_kind": subject,
+        "subject_id": subject_id,
+        "data_before": data_before,
+        "data_after": data_after,
+        "values_digest": values_digest,
+        "salt": salt,
+        "erasable": erasable,
+    }
+
+
+def _cut(text: str, late: str) -> tuple[str, str]:
+    if not late:
+        return text, ""
+    before, after = text.split(late)
+    return before, after
+
+
+def tell(org_id: UUID) -> None:
+    """Wake those who follow the organization's log, once what was added with `appending` is committed."""
+    after_commit(lambda: _tell((org_id,)))
 
 
 def _insert(org_id: UUID, facts: Sequence[Fact]) -> Sql:
     """Adds the facts to the log, in their order. Gives no row, and does nothing, when there is no counter yet."""
-    columns = zip(*(_columns(org_id, fact) for fact in facts), strict=True)
+    columns = zip(*(_listed(org_id, fact) for fact in facts), strict=True)
     ids, types, instants, kinds, doers, projects, subjects, subject_ids, data, digests, *rest = map(list, columns)
     before, after, salts, erasable = rest
     return sql(
@@ -166,9 +256,15 @@ def _insert(org_id: UUID, facts: Sequence[Fact]) -> Sql:
     )
 
 
-def _columns(org_id: UUID, fact: Fact) -> tuple[Any, ...]:
+def _listed(org_id: UUID, fact: Fact) -> tuple[Any, ...]:
     """The columns of an event but for its number and digest, the text around its number, salt and erasable values."""
-    event, salt, erasable, values_digest = fact.event, None, None, None
+    columns, salt, erasable = _columns(fact.actor, fact.event, fact.at)
+    return (*columns, *_around_number(org_id, columns), salt, erasable)
+
+
+def _columns(actor: ActorRef, event: Event, at: datetime) -> tuple[tuple[Any, ...], bytes | None, str | None]:
+    """The columns of an event but for its organization, number and digest; salt and erasable values."""
+    salt, erasable, values_digest = None, None, None
     data, apart = _split(event)
     if apart:
         salt, erasable = secrets.token_bytes(16), _canonical(apart)
@@ -176,16 +272,16 @@ def _columns(org_id: UUID, fact: Fact) -> tuple[Any, ...]:
     columns = (
         new_id(),
         event.type,
-        fact.at,
-        fact.actor.kind.value,
-        fact.actor.id,
+        at,
+        actor.kind.value,
+        actor.id,
         event.project_id,
         event.subject,
         event.subject_id,
         _canonical(data),
         values_digest,
     )
-    return (*columns, *_around_number(org_id, columns), salt, erasable)
+    return columns, salt, erasable
 
 
 def chained(before: bytes, org_id: UUID, seq: int, columns: tuple[Any, ...]) -> bytes:
@@ -199,9 +295,12 @@ def chained(before: bytes, org_id: UUID, seq: int, columns: tuple[Any, ...]) -> 
 
 def _around_number(org_id: UUID, columns: tuple[Any, ...]) -> tuple[str, str]:
     """The columns as a list in JSON, cut where the event's number goes: behind the ids of organization and event."""
-    event_id, *others = (value.hex() if isinstance(value, bytes) else value for value in columns)
-    head, tail = orjson.dumps([org_id, event_id], default=str), orjson.dumps(others, default=str)
-    return f"{head[:-1].decode()},", f",{tail[1:].decode()}"
+    return f'["{org_id}","{columns[0]}",', _behind_number(columns)
+
+
+def _behind_number(columns: tuple[Any, ...]) -> str:
+    others = [value.hex() if isinstance(value, bytes) else value for value in columns[1:]]
+    return f",{orjson.dumps(others, default=str)[1:].decode()}"
 
 
 def _split(event: Event) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -50,6 +50,20 @@ async def create(
     """
     task_id = new_id()
     written = {"title": title, "description": description, "estimate": estimate}
+    own = {
+        **written,
+        "id": task_id,
+        "priority": priority or Priority.NONE,
+        "due_date": due_date,
+        "creator_kind": actor.ref.kind,
+        "creator_id": actor.ref.id,
+    }
+    common: dict[str, Any] = {"subject_id": task_id, "project_id": project_id}
+    if state_id is not None and assignee_id is None and parent_id is None and not label_ids:
+        identifier = entry.unknown_identifier()
+        created = TaskCreated(**common, identifier=identifier, state_id=state_id, title=title)
+        if (task := await entry.at_once(actor, project_id, state_id, own, created)) is not None:
+            return task
     async with tx():
         # A membership and labels are locked before the state.
         lock_state = assignee_id is None and not label_ids
@@ -58,20 +72,9 @@ async def create(
         if parent_id is not None:
             (await trees.around(actor, [parent_id])).check_parent(project_id, parent_id)
         labels = await labeling.check(actor, place.org_id, label_ids or [], "label_ids")
-        values = {
-            **written,
-            "id": task_id,
-            "priority": priority or Priority.NONE,
-            "assignee_id": assignee_id,
-            "due_date": due_date,
-            "parent_id": parent_id,
-            "creator_kind": actor.ref.kind,
-            "creator_id": actor.ref.id,
-        }
         # A key that may create but not read is refused here, before the commit, and so without a trace.
-        task = await entry.insert(actor, place, values)
+        task = await entry.insert(actor, place, {**own, "assignee_id": assignee_id, "parent_id": parent_id})
         await labeling.write({task_id: task.org_id}, {task_id: Change([], labels)})
-        common: dict[str, Any] = {"subject_id": task_id, "project_id": project_id}
         created = TaskCreated(
             **common, identifier=task.identifier, state_id=task.state_id, parent_id=parent_id, title=title
         )

@@ -19,6 +19,7 @@ from domain.adapters.wiring import Adapters
 from domain.base.actor import Actor
 from domain.base.errors import Timeout, Unauthenticated, Unavailable
 from domain.base.settings import Settings
+from domain.base.sql import Part
 
 if TYPE_CHECKING:
     from graph.base.live import Live
@@ -58,6 +59,8 @@ class Operation:
         self._away: Exception | None = None
         self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}
         self._read: dict[Hashable, dict[Any, Any]] = {}
+        # (read, key) -> what came along with another row.
+        self._at_hand: dict[Hashable, Part] = {}
 
     def begin(self) -> None:
         """Make this the running operation of the task."""
@@ -97,13 +100,27 @@ class Operation:
         known = self._read.get((read, arguments))
         if known is None:
             known = self._read[read, arguments] = {}
-        if missing := [key for key in dict.fromkeys(keys) if key is not None and key not in known]:
+        missing = [key for key in dict.fromkeys(keys) if key is not None and key not in known]
+        if missing and self._at_hand:
+            missing = [key for key in missing if not self._is_at_hand(known, read, key, arguments)]
+        if missing:
             found = await self.unless_away(lambda: read(self.actor, missing, *arguments))
             known.update(found)
             if len(found) < len(missing):
                 # What there is not, is not looked for again.
                 known.update((key, None) for key in missing if key not in found)
         return known
+
+    def keep_at_hand(self, rows: Mapping[Any, Part]) -> None:
+        """Spare the reads, which are the keys, these rows, where no more is asked for than they have."""
+        self._at_hand.update({(read, row.id): row for read, row in rows.items()})
+
+    def _is_at_hand(self, known: dict[Any, Any], read: Hashable, key: Any, arguments: tuple[Any, ...]) -> bool:
+        row = self._at_hand.get((read, key))
+        if row is None or len(arguments) != 1 or not row.has(arguments[0]):
+            return False
+        known[key] = row
+        return True
 
     async def unless_away(self, read: Callable[[], Awaitable[T]]) -> T:
         """What is read. Once the database was away, the same fault at once: what is done anew shall not wait anew."""
@@ -119,6 +136,7 @@ class Operation:
         """Drop what was loaded, and that the database was away: something is about to change it, or has."""
         self._loaders.clear()
         self._read.clear()
+        self._at_hand.clear()
         self._away = None
 
     async def confirm(self) -> None:

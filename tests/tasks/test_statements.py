@@ -241,8 +241,8 @@ MAKE = "mutation ($input: TaskCreateInput!) { taskCreate(input: $input) { task {
 @pytest.mark.parametrize(
     ("given", "count"),
     [
-        # One finds the caller; then place, row and log.
-        ({"stateId": "Done"}, 4),
+        # One finds the caller; then all at once, or place, row and log.
+        ({"stateId": "Done"}, 2),
         ({"stateId": "Done", "parentId": "parent"}, 5),
         ({}, 6),
         ({"stateId": "Done", "assigneeId": "guest"}, 8),
