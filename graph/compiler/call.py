@@ -15,9 +15,9 @@ from graphql import (
 from graphql.execution import Executor
 from graphql.pyutils import Path
 from strawberry import Info
-from strawberry.types.arguments import convert_arguments
 from strawberry.utils.str_converters import to_camel_case
 
+from graph.compiler.arguments import converted
 from graph.compiler.plan import FieldPlan, Taken, has_variables
 
 # What is converted by being taken as it is.
@@ -48,8 +48,7 @@ def arguments_of(executor: Executor[Any], field: FieldPlan) -> dict[str, Any]:
 def _converted(executor: Executor[Any], field: FieldPlan) -> dict[str, Any]:
     given = get_argument_values(field.definition, field.nodes[0], executor.variable_values)
     made: Any = executor.schema
-    converter = made._strawberry_schema.schema_converter
-    return convert_arguments(given, field.source.arguments, converter.scalar_registry, converter.config)
+    return converted(given, field.source.arguments, made._strawberry_schema.schema_converter)
 
 
 def _taken_apart(field: FieldPlan, found: dict[str, Any]) -> Taken | None:
