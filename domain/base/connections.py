@@ -7,23 +7,19 @@ it back and never waits. One that was cut off in a statement or a transaction fi
 and for a second at most: it is closed when the server does not answer by then.
 
 What a connection carries is forgotten before anything is sent that could change it, and noted only when the server has
-confirmed it: a loss at any await leaves "unknown", which costs one round trip, and never a wrong set.
+confirmed it: a loss at any await leaves "unknown", which costs telling it again, and never a wrong set.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
-from uuid import UUID
+from typing import Any, NamedTuple, cast
 
 import asyncpg
 
-if TYPE_CHECKING:
-    _Base = asyncpg.Connection[Any]
-else:
-    _Base = asyncpg.Connection
+from domain.base.connection import Connection, TenantSet, setting
 
 ACQUIRE_TIMEOUT_S = 5.0
 # How long a connection may take to stop what was cut off and to roll back. It is closed then, which does the same.
@@ -34,37 +30,6 @@ CLOSE_TIMEOUT_S = 8.0
 # fit in; the one unused for longest goes first. asyncpg keeps them: over one kept by hand, and the same care for plans
 # that a migration has outdated, finding it costs 2 us (measured).
 STATEMENTS = 500
-
-TenantSet = tuple[UUID, ...]
-
-
-class Connection(_Base):
-    """A connection that knows what tenant set it carries: None when that is not known, or nobody asked for one."""
-
-    __slots__ = ("carries", "carries_when_committed")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.carries: TenantSet | None = None
-        self.carries_when_committed: TenantSet | None = None
-
-    def forget(self) -> None:
-        """Have the set sent again before the next use."""
-        self.carries = self.carries_when_committed = None
-
-    def is_at_rest(self) -> bool:
-        """Whether nothing is left over of a statement or a transaction that was cut off."""
-        # asyncpg's own pool asks the same of the protocol; there is no public way.
-        return not (cast(Any, self)._protocol._is_cancelling() or self.is_in_transaction())
-
-    async def commit(self) -> None:
-        """End the open transaction. Raises RuntimeError when the server could only roll it back."""
-        status = await self.execute("COMMIT")
-        if status != "COMMIT":
-            self.forget()
-            raise RuntimeError("a statement of the transaction had failed and was passed over: nothing was kept")
-        self.carries = self.carries_when_committed
-
 
 # Who has waited for so long is let go first by nobody.
 PATIENCE_S = 0.2
@@ -77,12 +42,6 @@ class _Waiter(NamedTuple):
     wanted: TenantSet | None
     # Comes to a connection, or to None: the room to open one.
     turn: asyncio.Future[Connection | None]
-
-
-def setting(org_ids: Iterable[UUID]) -> str:
-    """The statement that makes a connection carry the set."""
-    # `hex` has nothing but digits, so nothing of a caller's can end the literal. SET needs no plan, unlike set_config.
-    return f"SET app.org_ids = '{{{','.join([org_id.hex for org_id in org_ids])}}}'"
 
 
 class Pool:
@@ -129,9 +88,10 @@ class Pool:
         """Lend an idle connection that carries the caller's set already; never waits. Raises what `tenants` raises."""
         return self._unused(self._tenants())
 
-    async def acquire(self, *, begin: bool = False) -> Connection:
+    async def acquire(self, *, begin: bool = False, for_statements: bool = False) -> Connection:
         """Lend a connection that carries the caller's set, with `begin` in a transaction; `give` has to follow.
 
+        `for_statements`: nothing but `fetch` is done with it, which tells it the set where that is still to be done.
         Raises what `tenants` raises; TimeoutError when none came within ACQUIRE_TIMEOUT_S; what the server answers.
         """
         wanted = self._tenants()
@@ -142,7 +102,7 @@ class Pool:
             wanted = self._tenants()
         try:
             if begin or connection.carries != wanted:
-                await self._prepare(connection, wanted, begin)
+                await self._prepare(connection, wanted, begin, for_statements)
         except BaseException as fault:
             if isinstance(fault, TimeoutError):
                 connection.terminate()
@@ -169,7 +129,10 @@ class Pool:
         self._lent.remove(connection)
         if connection.is_closed():
             self._lose(connection)
-        elif not connection.is_at_rest():
+            return
+        # What nobody was told in the end is for the next to say.
+        connection.untold = None
+        if not connection.is_at_rest():
             connection.forget()
             self._do(self._mend(connection))
         else:
@@ -273,8 +236,13 @@ class Pool:
         self._lent.add(connection)
         return connection
 
-    async def _prepare(self, connection: Connection, wanted: TenantSet | None, begin: bool) -> None:
-        """Send what is needed in one round trip."""
+    async def _prepare(
+        self, connection: Connection, wanted: TenantSet | None, begin: bool, for_statements: bool = False
+    ) -> None:
+        """Send what is needed in one round trip, or with the next statement."""
+        if for_statements and not begin:
+            connection.carries, connection.untold = None, wanted
+            return
         texts = ["BEGIN"] if begin else []
         if connection.carries != wanted:
             connection.carries = None
@@ -378,7 +346,7 @@ class Kept:
         """As Pool's; it has to be waited for."""
         return None
 
-    async def acquire(self) -> Connection:
+    async def acquire(self, *, for_statements: bool = True) -> Connection:
         """Lend the connection, once nobody else uses it; `give` has to follow. Raises what Pool's raises."""
         await self._turn.acquire()
         try:
@@ -386,7 +354,7 @@ class Kept:
             if kept is not None and (kept.is_closed() or not self._pool.suits(kept)):
                 self._return()
             if self._connection is None:
-                self._connection = self._pool.at_hand() or await self._pool.acquire()
+                self._connection = self._pool.at_hand() or await self._pool.acquire(for_statements=for_statements)
             return self._connection
         except BaseException:
             self._turn.release()

@@ -21,7 +21,8 @@ from tortoise import Tortoise
 from tortoise.backends.asyncpg.client import AsyncpgDBClient, TransactionWrapper
 from tortoise.connection import get_connection, get_connections
 
-from domain.base.connections import GIVE_BACK_TIMEOUT_S, Connection, Kept, Pool, TenantSet, setting
+from domain.base.connection import Connection, TenantSet, setting
+from domain.base.connections import GIVE_BACK_TIMEOUT_S, Kept, Pool
 from domain.base.database_address import (
     CONNECT_TIMEOUT_S,
     address_of,
@@ -201,7 +202,7 @@ async def _fetch(pool: Pool | Kept, text: str, values: Sequence[Any], row: type[
     """The rows of one statement, in a transaction of its own."""
     connection: Connection | None = None
     try:
-        connection = pool.at_hand() or await pool.acquire()
+        connection = pool.at_hand() or await pool.acquire(for_statements=True)
         return cast("list[R]", await connection.fetch(text, *values, record_class=row))
     except Exception as fault:
         if connection is not None and isinstance(fault, TimeoutError):

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from domain.base.clock import new_id
-from domain.base.connections import Connection, Pool
+from domain.base.connection import Connection
+from domain.base.connections import Pool
 from domain.base.database import acting_for, app_pool, fetch_value, one_connection, tx
 from domain.base.sql import sql
 from tests.factories import Tenant

@@ -11,6 +11,8 @@ import asyncpg
 import orjson
 from starlette.types import ASGIApp, Message
 
+from domain.base.connection import Connection, TenantSet, setting
+
 _NAMED = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE) ([a-z_]+)\b(?!\()")
 _WITH = re.compile(r"\b([a-z_]+)(?: ?\([a-z_, ]+\))? AS \(")
 
@@ -26,6 +28,9 @@ class Wire:
     commands: list[str] = field(default_factory=list)
     """What needs no plan: the bounds of transactions, and the tenant set."""
 
+    beside: list[str] = field(default_factory=list)
+    """The tenant sets that went out in one flight with a statement."""
+
     @property
     def tables(self) -> list[str]:
         """The tables that each statement names, A to Z; the statements in no order."""
@@ -35,7 +40,7 @@ class Wire:
     @property
     def tellings(self) -> int:
         """How often a connection was told its tenant set."""
-        return sum(text.count("app.org_ids") for text in [*self.commands, *self.statements])
+        return sum(text.count("app.org_ids") for text in [*self.commands, *self.statements, *self.beside])
 
 
 @contextlib.contextmanager
@@ -58,7 +63,17 @@ def wire() -> Iterator[Wire]:
             noted.commands.append(text)
         return await command(self, text, *args, **kwargs)
 
-    with patch.object(connection, "_execute", note_statement), patch.object(connection, "execute", note_command):
+    tell = Connection.tell
+
+    def note_set(self: Connection, wanted: TenantSet) -> None:
+        noted.beside.append(setting(wanted))
+        tell(self, wanted)
+
+    with (
+        patch.object(connection, "_execute", note_statement),
+        patch.object(connection, "execute", note_command),
+        patch.object(Connection, "tell", note_set),
+    ):
         yield noted
 
 

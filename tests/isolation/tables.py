@@ -8,7 +8,7 @@ import asyncpg
 import orjson
 
 from domain.base.clock import new_id
-from domain.base.connections import Connection
+from domain.base.connection import Connection
 from domain.base.database import acting_for, app_pool
 from domain.base.row_security import tenant_column
 from tests.isolation.sweep import Tenants
