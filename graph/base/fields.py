@@ -155,10 +155,12 @@ def changes(
         name: value for name, value in vars(input).items() if value is not strawberry.UNSET and name not in without
     }
     for name, kind in (ids or {}).items():
-        value, place = given.get(name), (*path, to_camel_case(name))
+        if (value := given.get(name)) is None:
+            continue
+        place = (*path, to_camel_case(name))
         if isinstance(value, list):
             given[name] = [parse_id(item, kind, *place) for item in value]
-        elif value is not None:
+        else:
             given[name] = parse_id(value, kind, *place)
     return given
 

@@ -17,7 +17,7 @@ from graphql.pyutils import Path
 from strawberry import Info
 from strawberry.utils.str_converters import to_camel_case
 
-from graph.compiler.arguments import converted
+from graph.compiler.arguments import converted, converter
 from graph.compiler.plan import FieldPlan, Taken, has_variables
 
 # What is converted by being taken as it is.
@@ -32,16 +32,21 @@ def arguments_of(executor: Executor[Any], field: FieldPlan) -> dict[str, Any]:
         constant, variables = field.arguments
         values = executor.variable_values.coerced
         found = dict(constant)
-        for name, variable, may_be_null in variables:
+        for name, variable, may_be_null, convert in variables:
             value = values.get(variable, Undefined)
-            if value.__class__ not in _AS_IT_IS and not (value is None and may_be_null):
+            if value is None and may_be_null:
+                found[name] = None
+            elif convert is not None and value is not None and value is not Undefined:
+                found[name] = convert(value)
+            elif value.__class__ in _AS_IT_IS:
+                found[name] = value
+            else:
                 break
-            found[name] = value
         else:
             return found
     found = _converted(executor, field)
     if field.arguments is None:
-        field.arguments = _taken_apart(field, found)
+        field.arguments = _taken_apart(executor, field, found)
     return found
 
 
@@ -51,8 +56,8 @@ def _converted(executor: Executor[Any], field: FieldPlan) -> dict[str, Any]:
     return converted(given, field.source.arguments, made._strawberry_schema.schema_converter)
 
 
-def _taken_apart(field: FieldPlan, found: dict[str, Any]) -> Taken | None:
-    """The arguments that are always the same, and the variables of those that are each a plain one."""
+def _taken_apart(executor: Executor[Any], field: FieldPlan, found: dict[str, Any]) -> Taken | None:
+    """The arguments that are always the same, and the variables of those that are each one, with what converts them."""
     names = {
         argument.graphql_name or to_camel_case(argument.python_name): argument for argument in field.source.arguments
     }
@@ -61,10 +66,12 @@ def _taken_apart(field: FieldPlan, found: dict[str, Any]) -> Taken | None:
         argument = names[node.name.value]
         if isinstance(node.value, VariableNode):
             type_ = field.definition.args[node.name.value].type
+            convert = None
             if not is_scalar_type(get_nullable_type(type_)):
-                return None
+                made: Any = executor.schema
+                _, convert = converter(argument, made._strawberry_schema.schema_converter)
             constant.pop(argument.python_name, None)
-            variables.append((argument.python_name, node.value.name.value, not is_non_null_type(type_)))
+            variables.append((argument.python_name, node.value.name.value, not is_non_null_type(type_), convert))
         elif has_variables(node.value):
             return None
     return constant, variables

@@ -5,7 +5,7 @@ A plan knows no caller and no row. It is kept for the operation and for the valu
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
@@ -45,8 +45,9 @@ TYPENAME = "__typename"
 INTROSPECTION = ("__schema", "__type")
 
 
-Taken = tuple[dict[str, Any], list[tuple[str, str, bool]]]
-"""What a function always takes, and then: its own name for an argument, the variable there, whether it may be null."""
+Taken = tuple[dict[str, Any], list[tuple[str, str, bool, Callable[[Any], Any] | None]]]
+"""What a function always takes, and then: its own name for an argument, the variable there, whether it may be null, and
+what makes another value of it."""
 
 
 class Shape(Enum):
