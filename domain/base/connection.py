@@ -98,7 +98,7 @@ def setting(org_ids: Iterable[UUID]) -> str:
     return f"SET app.org_ids = '{{{','.join([org_id.hex for org_id in org_ids])}}}'"
 
 
-@lru_cache(maxsize=1_000)
+@lru_cache(maxsize=250)
 def _told(wanted: TenantSet) -> bytes:
     return flight(setting(wanted))
 
