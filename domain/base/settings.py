@@ -13,11 +13,16 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from domain.base.allowed_documents import allowed_documents
+
 DEFAULT_PUBLIC_URL = "http://127.0.0.1:8000"
 DEFAULT_DATA_DIR = ".planwire"
 DEFAULT_FORWARDED_ALLOW_IPS: tuple[str, ...] = ("127.0.0.1",)
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("json", "console")
+# Which documents are executed: any, or those of DOCUMENTS_FILE alone.
+DOCUMENTS = ("any", "persisted")
+SWITCH = ("on", "off")
 # 32 characters of base64 hold 192 bits; a shorter key could be guessed from what it signed.
 SECRET_KEY_MIN_LENGTH = 32
 METRICS_TOKEN_MIN_LENGTH = 16
@@ -34,18 +39,29 @@ KNOWN = (
     "ALLOWED_ORIGINS",
     "DATABASE_POOL_SIZE",
     "DATABASE_URL",
+    "DOCUMENTS",
+    "DOCUMENTS_FILE",
     "EVENT_CURSOR_DAYS",
     "FORWARDED_ALLOW_IPS",
+    "INTROSPECTION",
     "LOG_FORMAT",
     "LOG_LEVEL",
+    "MESSAGES_PER_SECOND",
     "METRICS_TOKEN",
+    "OPERATIONS_PER_SOCKET",
     "PLANWIRE_DATA",
     "PUBLIC_URL",
+    "RATE_POINTS_MINUTE",
     "REDIS_URL",
     "SECRET_KEY",
+    "SOCKETS_PER_USER",
 )
 DEFAULT_PORTS = {"http": 80, "https": 443}
 CURSOR_DAYS_MAX = 3650
+RATE_POINTS_MAX = 1_000_000_000
+# Beyond these a limit limits nothing.
+SOCKETS_MAX = OPERATIONS_MAX = 10_000
+MESSAGES_MAX = 100_000
 T = TypeVar("T")
 
 
@@ -69,6 +85,13 @@ class Settings:
     forwarded_allow_ips: tuple[str, ...] = DEFAULT_FORWARDED_ALLOW_IPS
     database_pool_size: int = 10
     event_cursor_days: int = 90
+    rate_points_minute: int = 10_000
+    documents: str = "any"
+    documents_file: Path | None = None
+    introspection: bool = True
+    sockets_per_user: int = 20
+    operations_per_socket: int = 100
+    messages_per_second: int = 50
     log_level: str = "info"
     log_format: str = "json"
 
@@ -98,14 +121,23 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
     own_origin: tuple[str, ...] = (public_url,)
     allowed_origins = read("ALLOWED_ORIGINS", _origins, own_origin)
     forwarded_allow_ips = read("FORWARDED_ALLOW_IPS", _addresses, DEFAULT_FORWARDED_ALLOW_IPS)
-    database_pool_size = read("DATABASE_POOL_SIZE", _pool_size, 10)
-    event_cursor_days = read("EVENT_CURSOR_DAYS", _cursor_days, 90)
+    database_pool_size = read("DATABASE_POOL_SIZE", _whole(POOL_SIZE_MIN, POOL_SIZE_MAX), 10)
+    event_cursor_days = read("EVENT_CURSOR_DAYS", _whole(1, CURSOR_DAYS_MAX), 90)
+    rate_points_minute = read("RATE_POINTS_MINUTE", _whole(1, RATE_POINTS_MAX), 10_000)
+    documents = read("DOCUMENTS", lambda value: _one_of(DOCUMENTS, value), "any")
+    documents_file = read("DOCUMENTS_FILE", _documents_file, None)
+    introspection = read("INTROSPECTION", lambda value: _one_of(SWITCH, value), "on") == "on"
+    sockets_per_user = read("SOCKETS_PER_USER", _whole(1, SOCKETS_MAX), 20)
+    operations_per_socket = read("OPERATIONS_PER_SOCKET", _whole(1, OPERATIONS_MAX), 100)
+    messages_per_second = read("MESSAGES_PER_SECOND", _whole(1, MESSAGES_MAX), 50)
     metrics_token = read("METRICS_TOKEN", _metrics_token, None)
     log_level = read("LOG_LEVEL", lambda value: _one_of(LOG_LEVELS, value), "info")
     log_format = read("LOG_FORMAT", lambda value: _one_of(LOG_FORMATS, value), "json")
 
     if "PUBLIC_URL" in given and public_url not in allowed_origins:
         faults.append("ALLOWED_ORIGINS: does not hold PUBLIC_URL, so the product's own pages would be refused")
+    if documents == "persisted" and "DOCUMENTS_FILE" not in given:
+        faults.append("DOCUMENTS_FILE: required with DOCUMENTS=persisted; a JSON object of id and document")
     embedded = "DATABASE_URL" not in given
     if not embedded and "SECRET_KEY" not in given:
         faults.append(f"SECRET_KEY: required with DATABASE_URL; at least {SECRET_KEY_MIN_LENGTH} random characters")
@@ -131,6 +163,13 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
         forwarded_allow_ips=forwarded_allow_ips,
         database_pool_size=database_pool_size,
         event_cursor_days=event_cursor_days,
+        rate_points_minute=rate_points_minute,
+        documents=documents,
+        documents_file=documents_file,
+        introspection=introspection,
+        sockets_per_user=sockets_per_user,
+        operations_per_socket=operations_per_socket,
+        messages_per_second=messages_per_second,
         log_level=log_level,
         log_format=log_format,
     )
@@ -243,11 +282,16 @@ def _addresses(value: str) -> tuple[str, ...]:
     return tuple(_listed(value))
 
 
-def _pool_size(value: str) -> int:
-    # isascii, because int() also reads the digits of other scripts.
-    if not (value.isascii() and value.isdigit() and POOL_SIZE_MIN <= int(value) <= POOL_SIZE_MAX):
-        raise ValueError(f"has to be a whole number from {POOL_SIZE_MIN} to {POOL_SIZE_MAX}")
-    return int(value)
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    """What reads a whole number from `least` to `most`."""
+
+    def parse(value: str) -> int:
+        # isascii, because int() also reads the digits of other scripts; the length, because int() refuses thousands.
+        if not (value.isascii() and value.isdigit() and len(value) < 20 and least <= int(value) <= most):
+            raise ValueError(f"has to be a whole number from {least} to {most}")
+        return int(value)
+
+    return parse
 
 
 def _one_of(choices: tuple[str, ...], value: str) -> str:
@@ -256,10 +300,10 @@ def _one_of(choices: tuple[str, ...], value: str) -> str:
     return value.lower()
 
 
-def _cursor_days(value: str) -> int:
-    if not (value.isascii() and value.isdigit() and 1 <= int(value) <= CURSOR_DAYS_MAX):
-        raise ValueError(f"has to be a whole number from 1 to {CURSOR_DAYS_MAX}")
-    return int(value)
+def _documents_file(value: str) -> Path:
+    path = Path(value).absolute()
+    allowed_documents(path)
+    return path
 
 
 def _kept_key(directory: Path) -> str:

@@ -45,6 +45,21 @@ SERVERS = {"DATABASE_URL": "postgres://u:pw-of-db@db.test/planwire", "SECRET_KEY
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT: has to be one of json, console"),
         ({"PLANWIRE_DATA": "/dev/null"}, "PLANWIRE_DATA: /dev/null is not a directory"),
         ({"EVENT_CURSOR_DAYS": "0"}, "EVENT_CURSOR_DAYS: has to be a whole number from 1 to 3650"),
+        ({"RATE_POINTS_MINUTE": "0"}, "RATE_POINTS_MINUTE: has to be a whole number from 1 to 1000000000"),
+        ({"RATE_POINTS_MINUTE": "1e4"}, "RATE_POINTS_MINUTE: has to be a whole number from 1 to 1000000000"),
+        ({"RATE_POINTS_MINUTE": "9" * 5000}, "RATE_POINTS_MINUTE: has to be a whole number from 1 to 1000000000"),
+        ({"RATE_POINTS_MINUTE": "1000000001"}, "RATE_POINTS_MINUTE: has to be a whole number from 1 to 1000000000"),
+        ({"SOCKETS_PER_USER": "-1"}, "SOCKETS_PER_USER: has to be a whole number from 1 to 10000"),
+        ({"OPERATIONS_PER_SOCKET": "10001"}, "OPERATIONS_PER_SOCKET: has to be a whole number from 1 to 10000"),
+        ({"MESSAGES_PER_SECOND": "٣"}, "MESSAGES_PER_SECOND: has to be a whole number from 1 to 100000"),
+        ({"INTROSPECTION": "true"}, "INTROSPECTION: has to be one of on, off"),
+        ({"DOCUMENTS": "none"}, "DOCUMENTS: has to be one of any, persisted"),
+        ({"DOCUMENTS": "persisted"}, "DOCUMENTS_FILE: required with DOCUMENTS=persisted"),
+        (
+            {"DOCUMENTS_FILE": "/nowhere/documents.json"},
+            "DOCUMENTS_FILE: /nowhere/documents.json cannot be read: No such",
+        ),
+        ({"DOCUMENT_FILE": "x"}, "DOCUMENT_FILE: unknown setting, did you mean DOCUMENTS_FILE?"),
         ({"PLANWIRE_DTA": "x"}, "PLANWIRE_DTA: unknown setting, did you mean PLANWIRE_DATA?"),
         ({"PLANWIRE_COLOR": "red"}, "PLANWIRE_COLOR: unknown setting; known are ALLOWED_ORIGINS,"),
         ({"DATABASE_HOST": "db.test"}, "DATABASE_HOST: unknown setting; known are"),
@@ -117,6 +132,13 @@ def test_defaults_with_servers_of_ones_own(tmp_path: Path) -> None:
         allowed_origins=("http://127.0.0.1:8000",),
         forwarded_allow_ips=("127.0.0.1",),
         database_pool_size=10,
+        rate_points_minute=10_000,
+        documents="any",
+        documents_file=None,
+        introspection=True,
+        sockets_per_user=20,
+        operations_per_socket=100,
+        messages_per_second=50,
         log_level="info",
         log_format="json",
     )
@@ -124,6 +146,8 @@ def test_defaults_with_servers_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_values_are_read_and_normalised(tmp_path: Path) -> None:
+    documents = tmp_path / "documents.json"
+    documents.write_text('{"me": "{ me { id } }"}')
     environ = {
         "PLANWIRE_DATA": str(tmp_path),
         "SECRET_KEY": f" {KEY} ",
@@ -132,6 +156,13 @@ def test_values_are_read_and_normalised(tmp_path: Path) -> None:
         "FORWARDED_ALLOW_IPS": "10.0.0.0/8, ::1",
         "DATABASE_POOL_SIZE": "100",
         "EVENT_CURSOR_DAYS": "30",
+        "RATE_POINTS_MINUTE": "1000000000",
+        "DOCUMENTS": "Persisted",
+        "DOCUMENTS_FILE": str(documents),
+        "INTROSPECTION": "off",
+        "SOCKETS_PER_USER": "1",
+        "OPERATIONS_PER_SOCKET": "2",
+        "MESSAGES_PER_SECOND": "3",
         "LOG_LEVEL": "WARNING",
         "REDIS_URL": "",
         # Somebody else's, and not like one of ours.
@@ -152,6 +183,13 @@ def test_values_are_read_and_normalised(tmp_path: Path) -> None:
         forwarded_allow_ips=("10.0.0.0/8", "::1"),
         database_pool_size=100,
         event_cursor_days=30,
+        rate_points_minute=1_000_000_000,
+        documents="persisted",
+        documents_file=documents,
+        introspection=False,
+        sockets_per_user=1,
+        operations_per_socket=2,
+        messages_per_second=3,
         log_level="warning",
         log_format="json",
     )
