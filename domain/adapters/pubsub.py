@@ -5,16 +5,14 @@ from collections.abc import AsyncIterator, Collection
 from uuid import UUID
 
 import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from domain.adapters.redis import TIMEOUT_S, pool
 from domain.base.errors import Unavailable
 
 _CHANNEL = "planwire:log"
 _ID_BYTES = 16
-_TIMEOUT_S = 2.0
 # One connection rings and one listens.
 _CONNECTIONS = 2
 # A listener whose peer has gone without a word learns of it from TCP's own probes, which redis-py asks for.
@@ -28,20 +26,13 @@ class PubSub:
     """Wake-ups between processes, each naming organizations."""
 
     def __init__(self, url: str) -> None:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_CONNECTIONS,
-            timeout=_TIMEOUT_S,
-            socket_connect_timeout=_TIMEOUT_S,
-            # Redis that is away is tried again here, where the listener learns of it.
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._redis = Redis.from_pool(pool)
+        # Redis that is away is tried again here, where the listener learns of it.
+        self._redis = Redis.from_pool(pool(url, connections=_CONNECTIONS))
 
     async def wake(self, org_ids: Collection[UUID]) -> None:
         """Wake every listener for these organizations. Raises Unavailable without Redis."""
         try:
-            async with asyncio.timeout(_TIMEOUT_S):
+            async with asyncio.timeout(TIMEOUT_S):
                 await self._redis.publish(_CHANNEL, b"".join(org_id.bytes for org_id in org_ids))
         except (RedisError, OSError, TimeoutError) as fault:
             raise Unavailable("Wake-ups cannot be sent right now.") from fault

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from domain.adapters.redis import pool
 from domain.base.errors import RateLimited, Unavailable
 
-_TIMEOUT_S = 2.0
+_CONNECTIONS = 20
 # One try more, and the seconds left of the window that its first try opened; atomic, so no two tries share a count.
 _COUNT = """
 local tries = redis.call('INCR', KEYS[1])
@@ -38,11 +39,7 @@ class Throttle:
     """Counters by key, each for one window."""
 
     def __init__(self, url: str) -> None:
-        # The default pool raises at its limit; this one lets callers wait for a connection.
-        pool = BlockingConnectionPool.from_url(
-            url, max_connections=20, timeout=_TIMEOUT_S, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
-        )
-        self._redis = Redis.from_pool(pool)
+        self._redis = Redis.from_pool(pool(url, connections=_CONNECTIONS))
         self._count = self._redis.register_script(_COUNT)
 
     async def hit(self, key: str, limit: Limit) -> None:

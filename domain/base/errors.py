@@ -157,12 +157,14 @@ class BadInput(RequestError):
 
 
 class RateLimited(RequestError):
-    """Too many tries; `retry_after_s` says how long to wait."""
+    """Too much at once; `retry_after_s` says how long to wait, None that no wait is known to help."""
 
     code = "RATE_LIMITED"
 
-    def __init__(self, retry_after_s: int) -> None:
-        super().__init__(f"Too many tries. Wait {retry_after_s} s.", retryAfter=retry_after_s)
+    def __init__(self, retry_after_s: int | None, message: str | None = None, **details: object) -> None:
+        if retry_after_s is not None:
+            details = {"retryAfter": retry_after_s, **details}
+        super().__init__(message or f"Too many tries. Wait {retry_after_s} s.", **details)
         self.retry_after_s = retry_after_s
 
 
