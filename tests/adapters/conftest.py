@@ -51,8 +51,8 @@ class OwnRedis:
     async def operator(self) -> AsyncIterator[Redis]:
         """A client of its own for what an adapter would not do."""
         client = Redis.from_url(self.url, decode_responses=True)
-        yield client
-        await client.aclose()
+        async with client:
+            yield client
 
     async def calls(self, command: str) -> int:
         """How often the command was called since the server started."""

@@ -23,8 +23,10 @@ SHORT_S = 0.3
 async def counting(redis: OwnRedis, window_s: float = 60.0) -> AsyncIterator[Points]:
     """The counters as a process has them."""
     points = Points(redis.url, window_s=window_s)
-    yield points
-    await points.close()
+    try:
+        yield points
+    finally:
+        await points.close()
 
 
 async def remaining(points: Points, key: str) -> int:
