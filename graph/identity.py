@@ -19,6 +19,7 @@ from domain.identity.queries import PreferencesRow, SessionRow, UserRow
 from domain.identity.sessions import Started
 from domain.organizations import actors, memberships
 from domain.organizations import queries as org_queries
+from domain.organizations.api_keys import MOST_KEYS
 from domain.tasks import queries as task_queries
 from graph.base.auth import COOKIE
 from graph.base.context import Info
@@ -170,10 +171,13 @@ class Viewer(FromRow):
         description="What the viewer is to do, across its organizations: by state and rank, or as asked.",
     )
     sessions: list[Session] = to_many(
-        queries.sessions_of, description="The last used first, at most 100; none for an API key."
+        queries.sessions_of,
+        length=queries.MOST_SESSIONS,
+        description="The last used first, at most 100; none for an API key.",
     )
     api_keys: list[Annotated["ApiKey", strawberry.lazy("graph.api_keys")]] = to_many(
         org_queries.api_keys_of_users,
+        length=MOST_KEYS,
         description="Those that the viewer made and nobody revoked; at most 100 for each organization.",
     )
     preferences: Preferences = to_one(queries.preferences_of, key="id", description="What the viewer chose.")

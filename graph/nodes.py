@@ -28,7 +28,7 @@ class NodeQueries:
         found: Node | None = await _load(info, id)
         return found
 
-    @query
+    @query(per="ids")
     async def nodes(self, info: Info, ids: list[strawberry.ID]) -> list[Node | None]:
         """At most 100 ids; order kept; null where there is no such node for the viewer."""
         info.context.actor  # noqa: B018

@@ -13,6 +13,7 @@ from domain.identity import queries as identity
 from domain.labels import queries as labels
 from domain.organizations import memberships, queries
 from domain.organizations import service as organizations
+from domain.organizations.api_keys import MOST_KEYS
 from domain.organizations.queries import MembershipRow, OrganizationRow
 from domain.projects import queries as projects
 from graph.base.context import Info
@@ -89,6 +90,7 @@ class Organization(Node):
         queries.api_keys_of_organizations,
         permission=Permission.API_KEYS_MANAGE,
         org="id",
+        length=MOST_KEYS,
         description="Those that are not revoked, A to Z, at most 100. Needs API_KEYS_MANAGE.",
     )
     event_cursor: str = computed(

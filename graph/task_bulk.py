@@ -11,6 +11,7 @@ from graph.base.context import Info
 from graph.base.errors import UserError, mutation, shown
 from graph.base.fields import changes, optional, required
 from graph.base.ids import parse_id
+from graph.base.prices import priced
 from graph.tasks import IDS, Task, TaskUpdateInput
 
 strawberry.enum(
@@ -47,7 +48,9 @@ class TaskBulkPayload:
     """What came of all items."""
 
     results: list[TaskBulkResult] = strawberry.field(
-        default_factory=list, description="One for each item, in their order; none when the request was refused."
+        default_factory=list,
+        description="One for each item, in their order; none when the request was refused.",
+        metadata=priced(as_asked=True),
     )
     changed_count: int = strawberry.field(
         default=0, description="How many tasks changed, or with dryRun would. One that has the values already does not."
@@ -62,7 +65,7 @@ class TaskBulkPayload:
 class TaskBulkMutations:
     """Changes of many tasks at once."""
 
-    @mutation
+    @mutation(per="items")
     async def task_bulk_update(
         self,
         info: Info,

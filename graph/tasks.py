@@ -16,6 +16,7 @@ from domain.labels import queries as label_queries
 from domain.organizations import actors
 from domain.organizations import queries as organization_queries
 from domain.projects import queries as project_queries
+from domain.projects.workflow_states import MOST_STATES
 from domain.tasks import entry, queries, relations
 from domain.tasks import service as tasks
 from domain.tasks import transfer as transfers
@@ -84,6 +85,7 @@ class Task(Node):
     available_transitions: list[WorkflowState] = computed(
         _available_transitions,
         needs=("state_id",),
+        length=MOST_STATES,
         description="States this task may move to now, by the project's workflow.",
     )
     priority: Priority = column("How urgent it is.")
@@ -96,7 +98,10 @@ class Task(Node):
         queries.of_parents, arguments=subtask_page, description="The tasks right below it."
     )
     labels: list[Label] = to_many(label_queries.of_tasks, description="At most 50.")
-    relations: list["TaskRelation"] = to_many(queries.relations_of, description="At most 100.")
+    # By their cap: tasks lead to tasks, and what a list falls short by would be multiplied at each step.
+    relations: list["TaskRelation"] = to_many(
+        queries.relations_of, length=relations.MOST_RELATIONS, description="At most 100."
+    )
     comments: Connection[Comment] = pages(
         comment_queries.of_tasks, arguments=comment_page, description="What was said about it, oldest first."
     )

@@ -42,6 +42,7 @@ class WorkflowState(Node):
     allowed_next: list["WorkflowState"] | None = computed(
         _allowed_next,
         needs=("id",),
+        length=states.MOST_STATES,
         description="States that a task here may move to, by position; null where all may follow.",
     )
     tasks: Connection[Annotated["Task", strawberry.lazy("graph.tasks")]] = pages(

@@ -20,6 +20,7 @@ from domain.idempotency.service import PATH
 from graph.base import idempotency
 from graph.base.context import Info, Operation, running
 from graph.base.nodes import Node
+from graph.base.prices import priced
 from graph.base.scalars import BigInt
 
 strawberry.enum(ErrorCode, description="What a user error is about.")
@@ -78,21 +79,29 @@ def mutation(function: Callable[..., Any]) -> Any: ...
 
 
 @overload
-def mutation(*, credential: bool = ..., calls_outside: bool = ...) -> Callable[[Callable[..., Any]], Any]: ...
+def mutation(
+    *, credential: bool = ..., calls_outside: bool = ..., cost: int | None = ..., per: str | None = ...
+) -> Callable[[Callable[..., Any]], Any]: ...
 
 
 def mutation(
-    function: Callable[..., Any] | None = None, *, credential: bool = False, calls_outside: bool = False
+    function: Callable[..., Any] | None = None,
+    *,
+    credential: bool = False,
+    calls_outside: bool = False,
+    cost: int | None = None,
+    per: str | None = None,
 ) -> Any:
     """A mutation field: user errors come back in its payload, whose type the function's return annotation names.
 
     What was loaded before it is dropped, so that its payload shows what it did. Under a key it runs at most once, in a
     transaction of its own. One that `calls_outside` is a plain function that only says what is to be done: it gives an
     OutsideCall whose second type is its payload, and has no other body. A `credential` is not given twice, so such a
-    field refuses a key.
+    field refuses a key. `cost`: its points in a document's cost, where they are more than WRITE. `per`: the argument,
+    by its name in the schema, that says on how many things it works; the points are for each of them.
     """
     if function is None:
-        return partial(mutation, credential=credential, calls_outside=calls_outside)
+        return partial(mutation, credential=credential, calls_outside=calls_outside, cost=cost, per=per)
     arguments = [name for name in inspect.signature(function).parameters if name not in ("self", "info")]
 
     @wraps(function)
@@ -125,7 +134,9 @@ def mutation(
         cast(Any, resolve).__signature__ = signature.replace(
             return_annotation=get_args(signature.return_annotation)[1] | None
         )
-    return strawberry.mutation(resolver=resolve, description=inspect.getdoc(function))
+    return strawberry.mutation(
+        resolver=resolve, description=inspect.getdoc(function), metadata=priced(points=cost, per=per)
+    )
 
 
 def shown(error: errors.UserError, arguments: Sequence[str], *above: str) -> UserError:

@@ -6,7 +6,8 @@ key and predicate). The query compiler runs them; data loaders do where graphql-
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import partial
+from typing import Any, overload
 
 import strawberry
 from graphql import is_non_null_type
@@ -19,6 +20,7 @@ from domain.base.reads import One, Pages
 from graph.base.context import Info
 from graph.base.ids import parse_id
 from graph.base.paging import Listed
+from graph.base.prices import priced
 from graph.base.selection import DECLARED, Declared, columns
 
 Read = Callable[..., Awaitable[dict[Any, Any]]]
@@ -69,9 +71,18 @@ def itself(description: str) -> Any:
 
 
 def to_many(
-    read: Read, *, description: str, key: Key = "id", permission: Permission | None = None, org: str = "org_id"
+    read: Read,
+    *,
+    description: str,
+    key: Key = "id",
+    permission: Permission | None = None,
+    org: str = "org_id",
+    length: int | None = None,
 ) -> Any:
-    """All rows that point at this one: a short list. `permission` is needed in the organization that `org` names."""
+    """All rows that point at this one: a short list. `permission` is needed in the organization that `org` names.
+
+    `length`: as how many rows a document's cost counts it, where that is not SHORT_LIST.
+    """
 
     async def resolve(root: Any, info: Info) -> Any:
         if permission is not None:
@@ -79,7 +90,7 @@ def to_many(
         return await info.context.load(read, _value(root, key), columns(info)) or []
 
     needs = (*_names(key), *((org,) if permission is not None else ()))
-    return _field(resolve, Declared("to_many", needs, read, permission=permission), description)
+    return _field(resolve, Declared("to_many", needs, read, permission=permission), description, length=length)
 
 
 def pages(read: Pages[Any], *, arguments: Callable[..., PageRequest], description: str, key: str = "id") -> Any:
@@ -107,9 +118,20 @@ def count(read: Read, *, description: str, key: str = "id") -> Any:
     return _field(resolve, Declared("count", (key,), read), description)
 
 
-def computed(function: Callable[..., Any], *, needs: tuple[str, ...], description: str, through: bool = False) -> Any:
-    """The exception: a function of the row (`root`), `info` and its arguments, and the columns that it reads."""
-    return _field(function, Declared("function", needs, through=through), description)
+def computed(
+    function: Callable[..., Any],
+    *,
+    needs: tuple[str, ...],
+    description: str,
+    through: bool = False,
+    cost: int | None = None,
+    length: int | None = None,
+) -> Any:
+    """The exception: a function of the row (`root`), `info` and its arguments, and the columns that it reads.
+
+    `cost`: its points in a document's cost, beside its objects; `length`: as how many of them a list counts there.
+    """
+    return _field(function, Declared("function", needs, through=through), description, points=cost, length=length)
 
 
 def viewer_permissions(*, key: str = "org_id") -> Any:
@@ -121,9 +143,25 @@ def viewer_permissions(*, key: str = "org_id") -> Any:
     return computed(resolve, needs=(key,), description="What the viewer may do here.")
 
 
-def query(function: Callable[..., Any]) -> Any:
-    """A query field; its description is the function's docstring."""
-    return strawberry.field(resolver=function, description=inspect.getdoc(function))
+@overload
+def query(function: Callable[..., Any]) -> Any: ...
+
+
+@overload
+def query(*, cost: int | None = ..., per: str | None = ...) -> Callable[[Callable[..., Any]], Any]: ...
+
+
+def query(function: Callable[..., Any] | None = None, *, cost: int | None = None, per: str | None = None) -> Any:
+    """A query field; its description is the function's docstring.
+
+    `cost`: its points in a document's cost, beside its objects. `per`: the argument, by its name in the schema, that
+    says of how many; the points are for each of them.
+    """
+    if function is None:
+        return partial(query, cost=cost, per=per)
+    return strawberry.field(
+        resolver=function, description=inspect.getdoc(function), metadata=priced(points=cost, per=per)
+    )
 
 
 def subscription(function: Callable[..., Any]) -> Any:
@@ -166,7 +204,11 @@ def changes(
 
 
 def _field(
-    resolve: Callable[..., Any], declared: Declared, description: str, arguments: Callable[..., Any] | None = None
+    resolve: Callable[..., Any],
+    declared: Declared,
+    description: str,
+    arguments: Callable[..., Any] | None = None,
+    **cost: int | None,
 ) -> Any:
     if arguments is not None:
         # Strawberry reads a field's arguments from its resolver's signature.
@@ -179,7 +221,8 @@ def _field(
         resolve.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [*own, *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in asked)]
         )
-    return strawberry.field(resolver=resolve, description=description, metadata={DECLARED: declared})
+    metadata = {DECLARED: declared, **priced(**cost)}
+    return strawberry.field(resolver=resolve, description=description, metadata=metadata)
 
 
 def _names(key: Key) -> tuple[str, ...]:

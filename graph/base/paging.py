@@ -9,6 +9,7 @@ import strawberry
 from domain.base.paging import Page, PageRequest
 from domain.base.reads import KEYS, Columns, Pages
 from graph.base.context import Info
+from graph.base.prices import priced
 from graph.base.selection import DECLARED, Declared
 
 T = TypeVar("T")
@@ -55,8 +56,9 @@ def _part(of: Callable[[Page[Any]], Any], description: str, *needs: str) -> Any:
     async def resolve(root: Any, info: Info) -> Any:
         return of(await info.context.load(root.read, root.key, root.columns, root.asked))
 
+    declared = Declared("part", needs, of, through=True)
     return strawberry.field(
-        resolver=resolve, description=description, metadata={DECLARED: Declared("part", needs, of, through=True)}
+        resolver=resolve, description=description, metadata={DECLARED: declared, **priced(of_page=True)}
     )
 
 
@@ -79,7 +81,7 @@ class Edge(Generic[T]):
     """An item of a list and its place there."""
 
     cursor: str = strawberry.field(description="Opaque place of the item; pass it as `after` or `before`.")
-    node: T = strawberry.field(description="The item.")
+    node: T = strawberry.field(description="The item.", metadata=priced(objects=False))
 
 
 @strawberry.type
@@ -92,5 +94,6 @@ class Connection(Generic[T]):
     total_count: int = strawberry.field(
         resolver=_total_count,
         description="How many the whole list has under its filter; counted only when asked for.",
-        metadata={DECLARED: Declared("total")},
+        # Counting a list takes a statement of its own, which may look at more than any page.
+        metadata={DECLARED: Declared("total"), **priced(points=1)},
     )
