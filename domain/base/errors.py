@@ -168,6 +168,23 @@ class RateLimited(RequestError):
         self.retry_after_s = retry_after_s
 
 
+class TooComplex(RequestError):
+    """A document with more of something than any may have. `limit` names what: depth, fields, cost and so on.
+
+    `found` is what it has, or as much of it as was seen before it was refused. For cost `details` tell the dearest
+    paths too, each with the response keys that lead there and the points of its own objects.
+    """
+
+    code = "TOO_COMPLEX"
+
+    def __init__(self, limit: str, *, allowed: int, found: int, **details: Any) -> None:
+        message = f"The document is too complex: {limit.replace('_', ' ')} {found:,}, at most {allowed:,}."
+        if dearest := details.get("dearest"):
+            told = ", ".join(f"{'.'.join(each['path'])} {each['cost']:,}" for each in dearest)
+            message += f" The dearest: {told}."
+        super().__init__(message, limit=limit, allowed=allowed, found=found, **details)
+
+
 class ResyncRequired(RequestError):
     """A position in the log that nobody can go on from. `reason` is a whole sentence."""
 
