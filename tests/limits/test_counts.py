@@ -166,6 +166,20 @@ def test_what_nests_too_deep_is_refused_and_does_not_end_the_stack(text: str, li
     assert refused.value.details == {"limit": limit, "allowed": getattr(LIMITS, limit), "found": found}
 
 
+@pytest.mark.parametrize(("make", "limit"), [(nested, "depth"), (inlined, "nesting")])
+def test_as_deep_as_the_parser_goes_is_counted_within_the_stack(make: Make, limit: str) -> None:
+    document = parsed(make(200))
+
+    with pytest.raises(TooComplex) as refused:
+        measured(SCHEMA, document)
+    with pytest.raises(TooComplex) as given_up:
+        parsed(make(201))
+
+    assert refused.value.details == {"limit": limit, "allowed": getattr(LIMITS, limit), "found": 200}
+    # What the parser did not finish is told by its brackets.
+    assert given_up.value.details == {"limit": "depth", "allowed": LIMITS.depth, "found": 201}
+
+
 def test_directives_are_counted_wherever_they_stand() -> None:
     document = """
     query A($a: Boolean! @one) @two {
