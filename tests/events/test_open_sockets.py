@@ -237,7 +237,7 @@ async def test_a_server_that_ends_tells_its_sockets_and_leaves_nothing_behind(se
         async with served(settings) as server:
             socket = await stack.enter_async_context(opened(server.address, acme.member.token))
             await begun(socket, EVENTS, id=acme.id)
-        assert await socket.close_code() == 1012
+        assert await socket.close_code() == 1001
         assert server.follower._tails == {}
 
 

@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from domain.base.settings import Settings
-from graph.server import WebSocketProtocol
+from graph.server_websocket import WebSocketProtocol
 from tests.events.live import Served, begun, gauges, leaving_nothing, served, taken, tell, until
 from tests.factories import Tenant, execute
 from tests.sockets import PROTOCOL, opened
