@@ -29,7 +29,7 @@ from domain.base.settings import Settings, SettingsError, is_loopback, load
 from domain.demo import seed
 from graph import schema
 from graph.app import create_app
-from graph.server import BACKLOG, REQUESTS_DEADLINE_S, calm_collector
+from graph.server import BACKLOG, REQUESTS_DEADLINE_S, calm_collector, take_descriptors
 from graph.server import configuration as server_configuration
 
 SCHEMA_FILE = Path(__file__).resolve().parent / "schema.graphql"
@@ -312,6 +312,7 @@ class _Server(uvicorn.Server):
 
 
 async def _serve_until_cancelled(settings: Settings, listener: socket.socket) -> None:
+    take_descriptors()
     server = _Server(server_configuration(create_app(settings), settings))
     calm_collector()
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -393,6 +394,8 @@ async def _keep_worker(settings: Settings, listener: socket.socket, number: int)
             await _end_of(worker)
         finally:
             if worker.is_alive():
+                # While anybody holds it, new connections are taken and wait for workers that take none any more.
+                listener.close()
                 await _stop_worker(worker)
         worker.join()
         telemetry.forget_process(worker.pid or 0)
