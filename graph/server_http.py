@@ -27,6 +27,9 @@ BODY_DEADLINE_S = 10.0
 HEAD_BYTES = 16 * 1024
 TARGET_BYTES = 8 * 1024
 HEADERS_MAX = 100
+# Beyond so many chunks a body holds so many bytes in each, on average: a byte in each costs much more than a byte.
+CHUNKS_FREE = 1_000
+CHUNK_BYTES_LEAST = 16
 # An answer of which nothing is taken for so long is given up.
 PATIENCE_S = 30.0
 # The system's own buffer grows to megabytes and says that there is room only once a third of it is free: a slow reader
@@ -102,6 +105,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._tail = b""
         # What is left of a body of a known length; None for a chunked one.
         self._body_left: int | None = 0
+        self._chunks = self._chunked_bytes = 0
         # The parser takes no body after the wish for another protocol; it goes round the parser then.
         self._body_unparsed = False
         self._held = b""
@@ -164,7 +168,15 @@ class HttpProtocol(HttpToolsProtocol):
         self._moved = True
         if self._body_left is not None:
             self._body_left -= len(body)
+        else:
+            self._chunked_bytes += len(body)
         super().on_body(body)
+
+    def on_chunk_header(self) -> None:
+        """Called for each chunk, the last one too, before what it holds. Raises Refused."""
+        self._chunks += 1
+        if self._chunks > CHUNKS_FREE and self._chunked_bytes < self._chunks * CHUNK_BYTES_LEAST:
+            raise Refused(400, "The body is framed by too much.")
 
     def on_message_complete(self) -> None:
         self._moved = True
@@ -302,6 +314,7 @@ class HttpProtocol(HttpToolsProtocol):
         if hosts > 1 or (hosts == 0 and version == "1.1"):
             raise Refused(400, "A request names one host.")
         self._body_left = None if is_chunked else length
+        self._chunks = self._chunked_bytes = 0
         self._body_unparsed = False
         if self.parser.should_upgrade() and (is_chunked or length):
             if self._should_upgrade() or is_chunked:

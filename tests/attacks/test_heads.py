@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from domain.base.settings import Settings, load
-from graph.server_http import HEAD_BYTES, HEADERS_MAX, TARGET_BYTES, HttpProtocol
+from graph.server_http import CHUNK_BYTES_LEAST, CHUNKS_FREE, HEAD_BYTES, HEADERS_MAX, TARGET_BYTES, HttpProtocol
 from tests.attacks.raw import (
     exchange,
     nothing_unhandled,
@@ -114,6 +114,7 @@ CHUNKS = {
     "longer than told": b"1\r\nxyz\r\n",
     "bare line feed": b"1\nx\r\n",
     "NUL": b"\0",
+    "tiny without end": b"1\r\na\r\n" * 100_000,
     "endless extension": b"1;" + b"a" * HEAD_BYTES,
     "endless trailer": b"0\r\nX: " + b"a" * HEAD_BYTES,
     "endless trailers": b"0\r\n" + b"X: a\r\n" * HEAD_BYTES,
@@ -270,6 +271,20 @@ async def test_a_head_may_come_in_any_parts(alone: Settings) -> None:
         assert [answer["path"] for answer in answers] == ["/1", "/graphql", "/3"]
         assert [answer["body"] for answer in answers] == ["first", "\r\n\r\n", ""]
         assert "x-late" not in json.dumps(answers).lower()
+
+
+async def test_a_body_may_come_in_many_chunks(alone: Settings) -> None:
+    def chunked(count: int, size: int) -> bytes:
+        return (
+            CHUNKED + b"Connection: close\r\n\r\n" + (b"%x\r\n" % size + b"a" * size + b"\r\n") * count + b"0\r\n\r\n"
+        )
+
+    async with running(alone) as server:
+        small = await exchange(server.address, chunked(CHUNKS_FREE - 1, 1))
+        many = await exchange(server.address, chunked(10 * CHUNKS_FREE, CHUNK_BYTES_LEAST + 1))
+
+    assert len(small.json()["body"]) == CHUNKS_FREE - 1
+    assert len(many.json()["body"]) == 10 * CHUNKS_FREE * (CHUNK_BYTES_LEAST + 1)
 
 
 async def test_who_sends_ahead_without_reading_fills_no_memory(alone: Settings) -> None:
