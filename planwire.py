@@ -392,11 +392,11 @@ async def _keep_worker(settings: Settings, listener: socket.socket, number: int)
         _start(worker)
         try:
             await _end_of(worker)
-        finally:
-            if worker.is_alive():
-                # While anybody holds it, new connections are taken and wait for workers that take none any more.
-                listener.close()
-                await _stop_worker(worker)
+        except asyncio.CancelledError:
+            # While anybody holds it, new connections are taken and wait for workers that take none any more.
+            listener.close()
+            await _stop_worker(worker)
+            raise
         worker.join()
         telemetry.forget_process(worker.pid or 0)
         log.error("worker ended", worker=number, pid=worker.pid, exit_code=worker.exitcode)
