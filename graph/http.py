@@ -1,128 +1,256 @@
-"""GraphQL over HTTP: what clients send all day is answered straight from ASGI, all else by Strawberry's view.
+"""GraphQL over HTTP, straight from ASGI: what a request has to be, and what its answer looks like.
 
-Straight means a POST of a JSON object with a length. Whatever is not so, or says something odd, is handed on untouched:
-GET, the page, other media types, bodies that are too large or no JSON. So each refusal is made in one place.
+Who accepts `application/graphql-response+json` is told by the status whether anything was run; who knows
+`application/json` alone gets 200 for every answer of GraphQL, as it always was.
+Source: GraphQL over HTTP, the Working Draft of the GraphQL Foundation.
 """
 
-import re
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from urllib.parse import parse_qsl
 
 import orjson
+import structlog
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from strawberry.types import ExecutionResult
+from starlette.types import Receive, Scope, Send
 
 from domain.adapters.wiring import Adapters
 from domain.base.settings import Settings
 from graph.base.context import Context
-from graph.base.documents import ReadyOperations
+from graph.base.deadlines import Deadlines
+from graph.base.documents import Ready
 from graph.base.live import Live
-from graph.execution import run
-from graph.schema import Schema
-from graph.socket import is_name
+from graph.base.requests import Asked, NotARequest, asked, decoded
+from graph.execution import Answer, Engine
+from graph.graphiql.page import POLICY, page
 
 PATH = "/graphql"
 BODY_BYTES = 1024 * 1024
-_JSON = (b"content-type", b"application/json")
-# Of an integer that does not fit into 64 bits orjson makes a float; one of 18 digits always fits.
-_LONG_NUMBER = re.compile(rb"[-:,\[\s][0-9]{19}")
+# A body of that size comes at 100 kB a second.
+BODY_DEADLINE_S = 10.0
+# Of a GET: the five that a request has, and room for what somebody's tracker adds.
+MOST_PARAMETERS = 20
+RESPONSE, JSON, HTML = "application/graphql-response+json", "application/json", "text/html"
+SECURITY_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+Headers = Mapping[bytes, bytes]
+log = structlog.get_logger("graph")
 
 
-class Headers(Response):
+class ClientGone(Exception):
+    """The other end left before its request was whole."""
+
+
+class Refused(Exception):
+    """The request is not looked at any further."""
+
+    def __init__(self, status: int, message: str, **headers: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.errors = [{"message": message, "extensions": {"code": "BAD_USER_INPUT"}}]
+        self.headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+
+
+@dataclass
+class Reply:
+    """What is sent back."""
+
+    body: bytes
+    media_type: str
+    status: int = 200
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    async def send(self, send: Send) -> None:
+        """Send it."""
+        headers = [
+            (b"content-type", f"{self.media_type}; charset=utf-8".encode()),
+            (b"content-length", b"%d" % len(self.body)),
+            *SECURITY_HEADERS,
+            *self.headers,
+        ]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+class Cookies(Response):
     """What an operation may set cookies on."""
 
     def __init__(self) -> None:
-        self.raw_headers = [_JSON]
+        self.raw_headers = []
 
 
-class Straight:
-    """Answers what may run at once; hands on the rest."""
+class GraphQLOverHTTP:
+    """The endpoint."""
 
-    def __init__(self, schema: Schema, settings: Settings, adapters: Adapters, live: Live, rest: ASGIApp) -> None:
-        if schema.ready is None:
-            raise TypeError("graphql-core runs everything of this schema")
-        self._schema = schema
-        self._ready: ReadyOperations = schema.ready
+    def __init__(self, engine: Engine, settings: Settings, adapters: Adapters, live: Live) -> None:
+        self._engine = engine
         self._settings = settings
         self._adapters = adapters
         self._live = live
-        self._rest = rest
+        self._bodies = Deadlines(BODY_DEADLINE_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != PATH or not _is_plain(scope):
-            await self._rest(scope, receive, send)
+        # Of a header that is sent twice the first counts.
+        headers = dict(reversed(scope["headers"]))
+        media_type = JSON
+        try:
+            if scope["method"] == "GET" and (shown := self._page(scope, headers)) is not None:
+                reply = shown
+            else:
+                media_type = accepted(headers.get(b"accept", b""))
+                reply = await self._answered(scope, headers, receive, media_type)
+        except Refused as refusal:
+            reply = Reply(orjson.dumps({"errors": refusal.errors}), media_type, refusal.status, refusal.headers)
+        except ClientGone:
             return
-        body = await _read(receive)
-        asked = None if body is None else _asked(body)
-        ready = None if asked is None else self._ready.of(asked["query"], asked.get("operationName"))
-        if asked is None or ready is None or ready.kind == "subscription":
-            await self._rest(scope, _again(body, receive), send)
-            return
-        headers = Headers()
-        context = Context(self._settings, self._adapters, HTTPConnection(scope), headers, self._live)
-        result = await run(self._schema._schema, self._schema.executor, ready, asked.get("variables"), context)
-        answer = _written(result)
-        length = (b"content-length", b"%d" % len(answer))
-        await send({"type": "http.response.start", "status": 200, "headers": [length, *headers.raw_headers]})
-        await send({"type": "http.response.body", "body": answer})
+        except Exception:
+            log.exception("a request failed")
+            error = {"message": "Something went wrong on our side.", "extensions": {"code": "INTERNAL"}}
+            reply = Reply(orjson.dumps({"errors": [error]}), media_type, 500)
+        await reply.send(send)
 
-
-def _is_plain(scope: Scope) -> bool:
-    """Whether it is a POST of JSON, of a length that is told and not too large."""
-    if scope["method"] != "POST":
-        return False
-    # Of a header that is sent twice the first counts, as it does for Strawberry's view.
-    headers = dict(reversed(scope["headers"]))
-    is_json = headers.get(b"content-type", b"").partition(b";")[0].strip() == b"application/json"
-    length = headers.get(b"content-length", b"")
-    return is_json and length.isdigit() and int(length) <= BODY_BYTES
-
-
-async def _read(receive: Receive) -> bytes | None:
-    """The body; None when the other end left before it was whole."""
-    parts: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
+    def _page(self, scope: Scope, headers: Headers) -> Reply | None:
+        """GraphiQL, for a browser that asks for nothing else."""
+        if scope["query_string"] or HTML.encode() not in headers.get(b"accept", b""):
             return None
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+        policy = (b"content-security-policy", POLICY)
+        return Reply(page().encode(), HTML, headers=[policy])
+
+    async def _answered(self, scope: Scope, headers: Headers, receive: Receive, media_type: str) -> Reply:
+        is_get = scope["method"] == "GET"
+        if is_get:
+            request = _of_url(scope["query_string"])
+        elif scope["method"] == "POST":
+            request = _of_body(headers, await _read(headers, receive, self._bodies))
+        else:
+            raise Refused(405, "Only GET and POST are answered here.", allow="GET, POST")
+        found = await self._engine.found(request)
+        if is_get and isinstance(found, Ready) and found.kind != "query":
+            raise Refused(405, f"A {found.kind} is not sent by GET.", allow="POST")
+        cookies = Cookies()
+        context = Context(self._settings, self._adapters, HTTPConnection(scope), cookies, self._live)
+        answer = await self._engine.run(found, request.variables, context)
+        return _reply(answer, media_type, cookies)
 
 
-def _again(body: bytes | None, receive: Receive) -> Receive:
-    """A `receive` that begins with what was read already."""
-    unread: list[Message] = [{"type": "http.disconnect"}]
-    if body is not None:
-        unread = [{"type": "http.request", "body": body, "more_body": False}]
+def _reply(answer: Answer, media_type: str, cookies: Cookies) -> Reply:
+    reply = Reply(orjson.dumps(answer.payload()), media_type, headers=cookies.raw_headers)
+    if answer.excess is not None:
+        reply.status = 429
+        if answer.excess.retry_after_s is not None:
+            reply.headers.append((b"retry-after", b"%d" % answer.excess.retry_after_s))
+    elif not answer.was_run and media_type == RESPONSE:
+        reply.status = 400
+    return reply
 
-    async def again() -> Message:
-        return unread.pop() if unread else await receive()
 
-    return again
+@lru_cache(maxsize=256)
+def accepted(accept: bytes) -> str:
+    """The media type to answer in. Raises Refused (406) where the header names none that there is.
+
+    Source: RFC 9110, section 12.5.1.
+    """
+    if not accept:
+        return JSON
+    best, chosen = 0.0, None
+    for offered in (RESPONSE, JSON):
+        # Who takes anything has been sent application/json all the time.
+        weight = _weight(offered, accept.decode("latin-1"), is_default=offered == JSON)
+        if weight > best:
+            best, chosen = weight, offered
+    if chosen is None:
+        raise Refused(406, f"The answer can be {RESPONSE} or {JSON}.")
+    return chosen
 
 
-def _asked(body: bytes) -> dict[str, Any] | None:
-    """The request, where nothing about it is odd."""
-    if _LONG_NUMBER.search(body):
-        return None
+def _weight(offered: str, accept: str, *, is_default: bool) -> float:
+    """How much the header wants it, 0 to 1, by the most exact of its ranges that holds it."""
+    found = (-1, 0.0)
+    for each in accept.split(","):
+        range_, *parameters = (part.strip().lower() for part in each.split(";"))
+        told = dict(part.partition("=")[::2] for part in parameters)
+        if told.get("charset", "utf-8").strip('"') not in ("utf-8", "utf8"):
+            continue
+        exactness = {offered: 2, "application/*": 1, "*/*": 0}.get(range_)
+        if exactness is None or (exactness < 2 and not is_default):
+            continue
+        try:
+            weight = min(max(float(told.get("q", "1")), 0.0), 1.0)
+        except ValueError:
+            weight = 0.0
+        found = max(found, (exactness, weight))
+    return found[1]
+
+
+async def _read(headers: Headers, receive: Receive, deadlines: Deadlines) -> bytes:
+    """The body. Raises Refused; ClientGone."""
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit() or int(length) > BODY_BYTES:
+        raise _too_large()
+    parts: list[bytes] = []
     try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    if type(found) is not dict or type(found.get("query")) is not str:
-        return None
-    name, variables, extensions = found.get("operationName"), found.get("variables"), found.get("extensions")
-    is_plain = (
-        is_name(name)
-        and (variables is None or type(variables) is dict)
-        and (extensions is None or type(extensions) is dict)
-    )
-    return found if is_plain else None
+        with deadlines.one():
+            size = 0
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise ClientGone
+                part: bytes = message.get("body", b"")
+                size += len(part)
+                if size > BODY_BYTES:
+                    raise _too_large()
+                parts.append(part)
+                if not message.get("more_body", False):
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
+    except TimeoutError:
+        raise Refused(408, f"The body did not come within {BODY_DEADLINE_S:.0f} s.") from None
 
 
-def _written(result: ExecutionResult) -> bytes:
-    if result.errors:
-        return orjson.dumps({"data": result.data, "errors": [error.formatted for error in result.errors]})
-    return orjson.dumps({"data": result.data})
+def _too_large() -> Refused:
+    return Refused(413, f"A body has at most {BODY_BYTES} bytes.")
+
+
+def _of_body(headers: Headers, body: bytes) -> Asked:
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raise Refused(415, "A body is taken as it is, without a Content-Encoding.", accept_encoding="identity")
+    if not _is_json(headers.get(b"content-type", b"")):
+        raise Refused(415, f"A body has to be {JSON} in UTF-8.", accept_post=JSON)
+    try:
+        return asked(decoded(body))
+    except NotARequest as fault:
+        raise Refused(400, str(fault)) from None
+
+
+def _is_json(content_type: bytes) -> bool:
+    if content_type == b"application/json":
+        return True
+    named, _, parameters = content_type.decode("latin-1").lower().partition(";")
+    charset = parameters.strip().replace(" ", "").replace('"', "")
+    return named.strip() == JSON and charset in ("", "charset=utf-8", "charset=utf8")
+
+
+def _of_url(query_string: bytes) -> Asked:
+    try:
+        pairs = parse_qsl(
+            query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS
+        )
+    except ValueError:
+        raise Refused(400, "The query string is not right: UTF-8 in %XX, and few parameters.") from None
+    found: dict[str, object] = dict(pairs)
+    if len(found) < len(pairs):
+        raise Refused(400, "A parameter stands in the query string twice.")
+    try:
+        for name in ("variables", "extensions"):
+            if name in found:
+                found[name] = decoded(str(found[name]).encode()) if found[name] else None
+        if found.get("operationName") == "":
+            found["operationName"] = None
+        return asked(found)
+    except NotARequest as fault:
+        raise Refused(400, str(fault)) from None

@@ -1,96 +1,292 @@
-"""The websocket: what a message must be, and when the socket ends by itself."""
+"""GraphQL over a websocket, by graphql-transport-ws: what a message must be, and when the socket ends.
+
+One task reads what comes; each operation runs in a task of its own, and the socket ends them all when it ends.
+Source: the protocol of the npm package graphql-ws, PROTOCOL.md.
+"""
 
 import asyncio
-from contextlib import suppress
+import time
+from contextlib import aclosing, suppress
 from typing import Any
 
-from starlette.websockets import WebSocketDisconnect
-from strawberry.http.exceptions import WebSocketDisconnected
-from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
-    ConnectionInitMessage,
-    Message,
-    SubscribeMessage,
-)
+import orjson
+import structlog
+from starlette.requests import HTTPConnection
+from starlette.types import Receive, Scope, Send
 
+from domain.adapters.leases import Lease
+from domain.adapters.wiring import Adapters
 from domain.base import telemetry
 from domain.base.actor import Actor
-from domain.base.errors import RateLimited, RequestError
+from domain.base.errors import RateLimited, RequestError, Unauthenticated
+from domain.base.settings import Settings
+from graph.base.auth import actor_of, credentials_of
 from graph.base.context import Context
+from graph.base.live import Live
+from graph.base.points import payer
+from graph.base.requests import Asked, NotARequest, asked, decoded
+from graph.execution import Answer, Engine
 
-CREDENTIAL_ENDED = 4403
-TRY_AGAIN_LATER = 1013
-MOST_OPERATIONS = 100
+PROTOCOL = "graphql-transport-ws"
+INIT_DEADLINE_S = 10.0
 LONGEST_ID = 100
+# Of a frame's 125 bytes two are the code.
+LONGEST_REASON = 123
+BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NO_PROTOCOL = 4400, 4401, 4403, 4406
+TOO_LATE, TAKEN_ID, TOO_MANY, FAILED = 4408, 4409, 4429, 4500
+TRY_AGAIN_LATER = 1013
+log = structlog.get_logger("graph")
 
 
-class Socket(BaseGraphQLTransportWSHandler[Context, None]):
-    """Strawberry's handler, which executes what it is sent unseen and stays open whatever becomes of the caller."""
+class Closed(Exception):
+    """The socket is to be closed, by this side."""
 
-    _guard: "asyncio.Task[None] | None" = None
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
 
-    async def handle(self) -> None:
-        with telemetry.SOCKETS.track_inprogress():
-            await super().handle()
 
-    async def handle_message(self, message: Message) -> None:
-        sent: Any = message
-        if not is_name(sent.get("type")) or not is_name(sent.get("id")):
-            await self.handle_invalid_message("Invalid message")
+class GraphQLOverSocket:
+    """The endpoint: takes sockets from the pages that may open them."""
+
+    def __init__(self, engine: Engine, settings: Settings, adapters: Adapters, live: Live) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._adapters = adapters
+        self._live = live
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        connection = HTTPConnection(scope)
+        origin = connection.headers.get("origin")
+        if origin is not None and origin not in self._settings.allowed_origins:
+            # Not accepted yet, it is answered with 403.
+            await send({"type": "websocket.close"})
             return
-        await super().handle_message(message)
+        if PROTOCOL not in scope["subprotocols"]:
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close", "code": NO_PROTOCOL, "reason": "Subprotocol not acceptable"})
+            return
+        await send({"type": "websocket.accept", "subprotocol": PROTOCOL})
+        context = Context(self._settings, self._adapters, connection, None, self._live)
+        with telemetry.SOCKETS.track_inprogress():
+            await Socket(self._engine, context, receive, send).run()
 
-    async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
+
+class Socket:
+    """One accepted socket."""
+
+    def __init__(self, engine: Engine, context: Context, receive: Receive, send: Send) -> None:
+        self._engine = engine
+        self._context = context
+        self._receive = receive
+        self._send = send
+        self._is_open = True
+        self._was_asked = False
+        self._is_acknowledged = False
+        self._operations: dict[str, asyncio.Task[None]] = {}
+        # Those whose id is free again may still have something to end.
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._lease: Lease | None = None
+        settings = context.settings
+        self._messages = Bucket(settings.messages_per_second, settings.messages_per_second + self._most_operations)
+
+    @property
+    def _most_operations(self) -> int:
+        return self._context.settings.operations_per_socket
+
+    async def run(self) -> None:
+        """Serve it until it ends."""
         try:
-            await super().handle_connection_init(message)
+            await self._serve()
+        except Closed as end:
+            await self._close(end.code, end.reason)
+        finally:
+            self._is_open = False
+            for task in self._tasks:
+                task.cancel()
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+            if self._lease is not None:
+                self._lease.release()
+
+    async def _serve(self) -> None:
+        try:
+            async with asyncio.timeout(INIT_DEADLINE_S) as patience:
+                while not self._is_acknowledged:
+                    if (message := await self._message()) is None:
+                        return
+                    if message["type"] == "connection_init":
+                        patience.reschedule(None)
+                    await self._take(message)
+        except TimeoutError:
+            raise Closed(TOO_LATE, "Connection initialisation timeout") from None
+        while (message := await self._message()) is not None:
+            await self._take(message)
+
+    async def _message(self) -> dict[str, Any] | None:
+        """The next message; None once the socket is closed. Raises Closed for what is none."""
+        received = await self._receive()
+        if received["type"] != "websocket.receive":
+            return None
+        if (text := received.get("text")) is None:
+            raise Closed(BAD_REQUEST, "A message is text.")
+        if not self._messages.take():
+            raise Closed(TOO_MANY, f"At most {self._context.settings.messages_per_second} messages a second.")
+        try:
+            message = decoded(text.encode("utf-8", "surrogatepass"))
+        except NotARequest as fault:
+            raise Closed(BAD_REQUEST, str(fault)) from None
+        if type(message) is not dict or type(message.get("type")) is not str:
+            raise Closed(BAD_REQUEST, "A message is an object with a type.")
+        return message
+
+    async def _take(self, message: dict[str, Any]) -> None:
+        kind, payload = message["type"], message.get("payload")
+        if kind == "subscribe":
+            self._subscribe(_id(message), _request(payload))
+        elif kind == "complete":
+            if (task := self._operations.pop(_id(message), None)) is not None:
+                task.cancel()
+        elif kind not in ("connection_init", "ping", "pong"):
+            raise Closed(BAD_REQUEST, "There is no such type of message for a server.")
+        elif payload is not None and type(payload) is not dict:
+            raise Closed(BAD_REQUEST, f"The payload of a {kind} is an object.")
+        elif kind == "connection_init":
+            await self._acknowledge(payload)
+        elif kind == "ping":
+            await self._tell({"type": "pong"} if payload is None else {"type": "pong", "payload": payload})
+
+    async def _acknowledge(self, payload: dict[str, Any] | None) -> None:
+        if self._was_asked:
+            raise Closed(TOO_MANY, "Too many initialisation requests")
+        self._was_asked = True
+        context = self._context
+        context.connection_params = payload
+        try:
+            context.caller = await actor_of(credentials_of(context.connection, payload))
+            most = context.settings.sockets_per_user
+            self._lease = await context.adapters.leases.take(payer(context.caller, context.client_address), most)
+        except Unauthenticated:
+            raise Closed(FORBIDDEN, "Forbidden") from None
+        except RateLimited:
+            raise Closed(TOO_MANY, f"At most {context.settings.sockets_per_user} sockets at once.") from None
         except RequestError:
             # Nobody can tell now whose socket it is.
-            await self.websocket.close(code=TRY_AGAIN_LATER, reason="Try again later")
-            return
-        caller = self.context.caller
-        if self.connection_acknowledged and self._guard is None and caller is not None:
-            self._guard = asyncio.create_task(self._close_when_ended(caller))
+            raise Closed(TRY_AGAIN_LATER, "Try again later") from None
+        if context.caller is not None:
+            self._begin(self._end_with(context.caller))
+        await self._tell({"type": "connection_ack"})
+        self._is_acknowledged = True
 
-    async def _close_when_ended(self, caller: Actor) -> None:
+    async def _end_with(self, caller: Actor) -> None:
         """Close the socket once the session or key of the caller, who opened it, does not hold any more."""
-        with self.context.live.presence.watching(caller) as watched:
+        with self._context.live.presence.watching(caller) as watched:
             await watched.ended.wait()
-        for operation_id in list(self.operations):
-            await self.cleanup_operation(operation_id)
-        with suppress(WebSocketDisconnect, WebSocketDisconnected, RuntimeError):
-            await self.websocket.close(code=CREDENTIAL_ENDED, reason="Forbidden")
+        for task in self._operations.values():
+            task.cancel()
+        await self._close(FORBIDDEN, "Forbidden")
 
-    async def handle_task_exception(self, error: Exception) -> None:
-        # Who went away while something was sent to it: no fault, and nobody to tell.
-        if not isinstance(error, WebSocketDisconnected):
-            await super().handle_task_exception(error)
+    def _subscribe(self, id: str, request: Asked) -> None:
+        if not self._is_acknowledged:
+            raise Closed(UNAUTHORIZED, "Unauthorized")
+        if id in self._operations:
+            raise Closed(TAKEN_ID, f"Subscriber for {id} already exists")
+        self._operations[id] = self._begin(self._operate(id, request, len(self._operations)))
 
-    async def shutdown(self) -> None:
-        if self._guard is not None:
-            self._guard.cancel()
-        await super().shutdown()
+    def _begin(self, work: Any) -> "asyncio.Task[None]":
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def handle_subscribe(self, message: SubscribeMessage) -> None:
-        payload: Any = message.get("payload")
-        id = message.get("id")
-        if (
-            not isinstance(id, str)
-            or not isinstance(payload, dict)
-            or not isinstance(payload.get("query"), str)
-            or not isinstance(payload.get("variables"), dict | None)
-            or not is_name(payload.get("operationName"))
-        ):
-            await self.handle_invalid_message("Invalid subscribe message")
-        elif self.connection_acknowledged and len(self.operations) >= MOST_OPERATIONS and id not in self.operations:
-            error = {
-                "message": f"At most {MOST_OPERATIONS} operations run on a socket.",
-                "extensions": {"code": RateLimited.code},
-            }
-            await self.websocket.send_json({"id": id, "type": "error", "payload": [error]})
+    async def _operate(self, id: str, request: Asked, beside: int) -> None:
+        """Run an operation, and tell what it gives. It is cancelled where nobody wants that any more."""
+        try:
+            if beside >= self._most_operations:
+                message = f"At most {self._most_operations} operations run on a socket."
+                await self._end(
+                    id, Answer(None, [{"message": message, "extensions": {"code": RateLimited.code}}], False)
+                )
+                return
+            found = await self._engine.found(request)
+            if found.kind != "subscription":
+                await self._end(id, await self._engine.run(found, request.variables, self._context))
+                return
+            async with aclosing(self._engine.follow(found, request.variables, self._context)) as answers:
+                async for answer in answers:
+                    if not answer.was_run:
+                        await self._end(id, answer)
+                        return
+                    await self._next(id, answer)
+            self._free(id)
+            await self._tell({"id": id, "type": "complete"})
+        except OSError:
+            # Who went away while something was sent to it: no fault, and nobody to tell.
+            pass
+        except Exception:
+            log.exception("an operation failed")
+            await self._close(FAILED, "Internal server error")
+
+    async def _end(self, id: str, answer: Answer) -> None:
+        """Tell the only answer of an operation."""
+        self._free(id)
+        if answer.was_run:
+            await self._next(id, answer)
+            await self._tell({"id": id, "type": "complete"})
         else:
-            await super().handle_subscribe(message)
+            await self._tell({"id": id, "type": "error", "payload": answer.errors})
+
+    async def _next(self, id: str, answer: Answer) -> None:
+        await self._tell({"id": id, "type": "next", "payload": answer.payload()})
+
+    def _free(self, id: str) -> None:
+        """Let the client use the id again: before the last message, at which it may do so."""
+        if self._operations.get(id) is asyncio.current_task():
+            del self._operations[id]
+
+    async def _tell(self, message: dict[str, Any]) -> None:
+        if self._is_open:
+            await self._send({"type": "websocket.send", "text": orjson.dumps(message).decode()})
+
+    async def _close(self, code: int, reason: str) -> None:
+        if self._is_open:
+            self._is_open = False
+            fitting = reason.encode()[:LONGEST_REASON].decode(errors="ignore")
+            with suppress(OSError, RuntimeError):
+                await self._send({"type": "websocket.close", "code": code, "reason": fitting})
 
 
-def is_name(found: object) -> bool:
-    """Whether it can be the name of something, or none is given."""
-    return found is None or (isinstance(found, str) and len(found) <= LONGEST_ID and found.isprintable())
+class Bucket:
+    """Tokens that come back with time: `rate` a second, `most` at once."""
+
+    def __init__(self, rate: int, most: int) -> None:
+        self._rate = rate
+        self._most = most
+        self._tokens = float(most)
+        self._at = time.monotonic()
+
+    def take(self) -> bool:
+        """Take one token, if there is one."""
+        now = time.monotonic()
+        self._tokens = min(self._most, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+def _id(message: dict[str, Any]) -> str:
+    id = message.get("id")
+    if type(id) is not str or not 1 <= len(id) <= LONGEST_ID:
+        raise Closed(BAD_REQUEST, f"A {message['type']} has an id: a string of 1 to {LONGEST_ID} characters.")
+    return id
+
+
+def _request(payload: Any) -> Asked:
+    try:
+        return asked(payload)
+    except NotARequest as fault:
+        raise Closed(BAD_REQUEST, str(fault)) from None

@@ -6,16 +6,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import HTTPConnection
-from starlette.responses import Response
 
 from domain.adapters.wiring import Adapters
 from domain.base import telemetry
 from domain.base.settings import Settings
 from graph.base.context import Context
+from graph.base.limits import LIMITS, Limits
 from graph.base.live import Live
+from graph.base.requests import Asked
 from graph.compiler.plan import INTROSPECTION
-from graph.schema import Schema, schema
+from graph.execution import Answer as Told
+from graph.execution import Engine
+from graph.http import Cookies
+from graph.schema import schema
 
+UNLIMITED = Limits(**dict.fromkeys(vars(LIMITS), 1_000_000_000))
+engine = Engine(schema, limits=UNLIMITED)
+"""Runs what tests ask in this process. They look at more at once than a client may; the server that they start has the
+limits, and tests/limits has all examples."""
 _settings: Settings
 _adapters: Adapters
 _judge: "Judge | None" = None
@@ -47,7 +55,7 @@ class Answer:
 
     data: dict[str, Any] | None
     errors: list[dict[str, Any]]
-    response: Response
+    response: Cookies
 
     @property
     def codes(self) -> list[str]:
@@ -71,13 +79,13 @@ class GraphQL:
 
     async def answer(self, document: str, variables: dict[str, Any]) -> Answer:
         """The answer, whatever it holds, and nobody looks at it twice."""
-        result, response = await self.execute(schema, document, variables)
-        return Answer(result.data, [dict(error.formatted) for error in result.errors or ()], response)
+        told, response = await self.execute(engine, document, variables)
+        return Answer(told.data, told.errors, response)
 
     async def execute(
-        self, executor: Schema, document: str, variables: dict[str, Any], operation_name: str | None = None
-    ) -> tuple[Any, Response]:
-        """What a schema answers, and the response that it may have set a cookie on."""
+        self, by: Engine, document: str, variables: dict[str, Any], operation_name: str | None = None
+    ) -> tuple[Told, Cookies]:
+        """What an engine answers, and what it may have set a cookie on."""
         headers = dict(self.headers)
         if self.token is not None:
             headers["authorization"] = f"Bearer {self.token}"
@@ -86,13 +94,14 @@ class GraphQL:
             "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
             "client": (self.address, 50000),
         }
-        response = Response()
+        response = Cookies()
         context = Context(_settings, _adapters, HTTPConnection(scope), response, Live.of(_adapters))
         fallbacks = fallen_back()
-        result = await executor.execute(document, variables, context, operation_name=operation_name)
+        found = await by.found(Asked(document, operation_name))
+        told = await by.run(found, variables, context)
         if not any(word in document for word in INTROSPECTION):
             assert fallen_back() == fallbacks, f"graphql-core ran {document}"
-        return result, response
+        return told, response
 
     async def ok(self, document: str, **variables: Any) -> dict[str, Any]:
         """The data of an operation that must have no top-level error."""

@@ -1,6 +1,7 @@
 """The transport as it stands: HTTP, cookies and their origin, the socket, GraphiQL, health. On a real server."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -53,7 +54,8 @@ async def test_no_credentials_is_nobody_and_a_bad_token_is_unauthenticated(http:
     nobody = await post(http, VIEWER)
     stranger = await post(http, VIEWER, authorization="Bearer pws_nothing")
 
-    assert nobody == {"data": {"viewer": None}}
+    assert nobody["data"] == {"viewer": None}
+    assert "errors" not in nobody
     assert stranger["data"] == {"viewer": None}
     assert stranger["errors"][0]["extensions"] == {"code": "UNAUTHENTICATED"}
 
@@ -68,23 +70,19 @@ async def test_a_malformed_authorization_header_is_unauthenticated(address: str,
     assert [error["extensions"]["code"] for error in answer.json()["errors"]] == ["UNAUTHENTICATED"]
 
 
-async def test_a_cookie_reads_from_anywhere_but_changes_only_from_an_allowed_origin(
-    http: httpx.AsyncClient, settings: Settings
-) -> None:
+async def test_a_cookie_counts_only_from_an_allowed_origin(http: httpx.AsyncClient, settings: Settings) -> None:
     person = await make_person("Carla Cookie")
     cookie = f"{COOKIE}={person.token}"
 
-    read = await post(http, VIEWER, cookie=cookie)
-    without_origin = await post(http, RENAME, cookie=cookie)
-    from_elsewhere = await post(http, RENAME, cookie=cookie, origin="https://evil.example")
-
-    assert read["data"]["viewer"]["user"]["id"] == person.id
-    for refused in (without_origin, from_elsewhere):
+    for document, elsewhere in itertools.product((VIEWER, RENAME), ({}, {"origin": "https://evil.example"})):
+        refused = await post(http, document, cookie=cookie, **elsewhere)
         assert [error["extensions"]["code"] for error in refused["errors"]] == ["UNAUTHENTICATED"]
     assert await rows("SELECT name FROM users WHERE id = $1", person.user_id) == [{"name": "Carla Cookie"}]
 
-    allowed = await post(http, RENAME, cookie=cookie, origin=settings.allowed_origins[0])
+    ours = {"cookie": cookie, "origin": settings.allowed_origins[0]}
+    read, allowed = await post(http, VIEWER, **ours), await post(http, RENAME, **ours)
 
+    assert read["data"]["viewer"]["user"]["id"] == person.id
     assert allowed["data"]["profileUpdate"]["viewer"]["user"]["name"] == "Renamed"
 
 
@@ -93,7 +91,7 @@ async def test_a_mutation_is_refused_over_get(http: httpx.AsyncClient) -> None:
 
     answer = await http.get("/graphql", params={"query": RENAME}, headers={"authorization": bearer(person)})
 
-    assert answer.status_code in (400, 405)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
     assert await rows("SELECT name FROM users WHERE id = $1", person.user_id) == [{"name": "Greta Get"}]
 
 
@@ -252,13 +250,13 @@ async def test_a_body_that_is_no_request_is_400(http: httpx.AsyncClient, body: b
     assert answer.status_code == 400
 
 
-@pytest.mark.parametrize("media_type", ["text/plain", "Application/JSON"])
-async def test_a_body_of_another_media_type_is_400(http: httpx.AsyncClient, media_type: str) -> None:
+@pytest.mark.parametrize("media_type", ["text/plain", "application/jsonp", "application/json; charset=latin-1", ""])
+async def test_a_body_of_another_media_type_is_415(http: httpx.AsyncClient, media_type: str) -> None:
     body = b'{"query": "{ __typename }"}'
 
     for content in (body, iter_of(body)):
         answer = await http.post("/graphql", content=content, headers={"content-type": media_type})
-        assert (answer.status_code, answer.text) == (400, "Unsupported content type")
+        assert answer.status_code == 415
 
 
 @pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**30])
@@ -270,7 +268,7 @@ async def test_an_integer_beyond_64_bits_is_not_rounded(http: httpx.AsyncClient,
         headers = {"content-type": "application/json", "authorization": bearer(acme.member)}
         answer = await http.post("/graphql", content=content, headers=headers)
         fault = {"code": "INVALID", "message": "Integers must fit into 64 bits."}
-        assert answer.json() == {"data": {"preferencesUpdate": {"viewer": None, "errors": [fault]}}}
+        assert answer.json()["data"] == {"preferencesUpdate": {"viewer": None, "errors": [fault]}}
 
 
 async def test_a_body_of_more_than_a_mebibyte_is_413(http: httpx.AsyncClient) -> None:
@@ -342,4 +340,4 @@ async def test_fragments_that_spread_each_other_twice_cost_no_more_than_once(htt
     async with asyncio.timeout(20):
         answer = await post(http, document)
 
-    assert [error["extensions"]["code"] for error in answer["errors"]] == ["UNAUTHENTICATED"]
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["TOO_COMPLEX"]

@@ -23,6 +23,7 @@ from domain.base.sql import Part
 
 if TYPE_CHECKING:
     from graph.base.live import Live
+    from graph.base.points import Charge
 
 T = TypeVar("T")
 _running: ContextVar["Operation"] = ContextVar("operation")
@@ -47,6 +48,11 @@ class Operation:
         # The permissions that it was refused for want of, as far as the caller's account knows of them.
         self.denied: set[str] = set()
         self.started = 0.0
+        # When the running event loop's clock has come to this, the operation is ended; None for a subscription.
+        self.deadline: float | None = None
+        # What it pays, once that is taken; and how many rows it has shown, which is what it is held to pay.
+        self.charge: Charge | None = None
+        self.loaded = 0
         # What lines of the log said about their operation before it began.
         self.said_before: Mapping[str, Any] = {}
         # Whether rows may hold columns as they are told; see TEXT.

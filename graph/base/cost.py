@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import nlargest
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import FieldNode, IntValueNode, ListValueNode, ValueNode, VariableNode
 
@@ -88,6 +88,13 @@ def size_of(node: FieldNode, price: Price) -> int | Size:
     return sources[0] if isinstance(sources[0], int) else Size(tuple(sources), price.asked_by_list, price.otherwise)
 
 
+class Estimate(NamedTuple):
+    """Points: all that it may cost, at least one, and those of them that are for work, whatever it loads."""
+
+    points: int
+    work: int
+
+
 @dataclass(slots=True, eq=False)
 class Part:
     """A field that costs something, or has such below it."""
@@ -133,14 +140,17 @@ class _Page:
     counted: bool = field(default=False)
 
 
-def terms(parts: Iterable[Part | Spread]) -> Iterator[tuple[Path, Factor]]:
-    """What each field costs by itself, without what is below it. Takes a step for each field with its fragments."""
+def terms(parts: Iterable[Part | Spread]) -> Iterator[tuple[Path, Factor, bool]]:
+    """What each field costs by itself, without what is below it, and whether that is work, whatever it loads.
+
+    Takes a step for each field with its fragments.
+    """
     return _terms(parts, (), Factor(), None)
 
 
 def _terms(
     parts: Iterable[Part | Spread], path: Path, factor: Factor, page: _Page | None
-) -> Iterator[tuple[Path, Factor]]:
+) -> Iterator[tuple[Path, Factor, bool]]:
     for part in parts:
         if isinstance(part, Spread):
             yield from _terms(part.parts, path, factor, page)
@@ -148,17 +158,17 @@ def _terms(
         price, here, many = part.price, (*path, part.key), factor
         if price.points:
             own = factor.times(price.points)
-            yield here, own.times(part.size) if price.points_each else own
+            yield here, own.times(part.size) if price.points_each else own, True
         if price.of_page and page is not None and not page.counted:
             page.counted = True
-            yield page.path, page.factor.times(page.size)
+            yield page.path, page.factor.times(page.size), False
         if price.is_list:
             if price.as_asked and page is not None:
                 many = factor.times(page.size)
             else:
                 many = factor.times(part.size if price.asked else price.length)
         if price.objects:
-            yield here, many
+            yield here, many, False
         inner = _Page(here, factor, part.size) if price.asked and not price.is_list else None
         yield from _terms(part.below, here, many, inner)
 
@@ -168,17 +178,20 @@ class Sum:
 
     def __init__(self, parts: list[Part | Spread], defaults: Mapping[str, Known]) -> None:
         self._parts = parts
-        products: dict[tuple[Size, ...], int] = {}
-        for _, factor in terms(parts):
+        loads, works = dict[tuple[Size, ...], int](), dict[tuple[Size, ...], int]()
+        for _, factor, is_work in terms(parts):
+            products = works if is_work else loads
             products[factor.sizes] = capped(products.get(factor.sizes, 0) + factor.number)
-        names = {source for sizes in products for size in sizes for source in size.sources if isinstance(source, str)}
+        sizes = {size for products in (loads, works) for each in products for size in each}
+        names = {source for size in sizes for source in size.sources if isinstance(source, str)}
         self._asked = [(name, defaults.get(name)) for name in sorted(names)]
-        self._factors = [Factor(number, sizes) for sizes, number in products.items()]
-        self._kept: dict[tuple[Known, ...], int] = {}
+        self._loads = [Factor(number, each) for each, number in loads.items()]
+        self._works = [Factor(number, each) for each, number in works.items()]
+        self._kept: dict[tuple[Known, ...], Estimate] = {}
         self._fixed = None if self._asked else self._total({})
 
-    def of(self, variables: Mapping[str, Any]) -> int:
-        """The points, at least one. `variables` are as the client sent them."""
+    def of(self, variables: Mapping[str, Any]) -> Estimate:
+        """The points. `variables` are as the client sent them."""
         if self._fixed is not None:
             return self._fixed
         key = self._key(variables)
@@ -192,7 +205,7 @@ class Sum:
     def dearest(self, variables: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The three paths that cost most by themselves: response keys, and the points of their own objects."""
         values, found = self._values(self._key(variables)), dict[Path, int]()
-        for path, factor in terms(self._parts):
+        for path, factor, _ in terms(self._parts):
             found[path] = capped(found.get(path, 0) + factor.of(values))
         return [
             {"path": list(path), "cost": cost} for path, cost in nlargest(DEAREST, found.items(), lambda item: item[1])
@@ -204,5 +217,6 @@ class Sum:
     def _values(self, key: tuple[Known, ...]) -> dict[str, Known]:
         return {name: said for (name, _), said in zip(self._asked, key, strict=True)}
 
-    def _total(self, values: Mapping[str, Known]) -> int:
-        return max(1, capped(sum(factor.of(values) for factor in self._factors)))
+    def _total(self, values: Mapping[str, Known]) -> Estimate:
+        work = capped(sum(factor.of(values) for factor in self._works))
+        return Estimate(max(1, capped(work + sum(factor.of(values) for factor in self._loads))), work)

@@ -1,8 +1,7 @@
-"""Documents: parsed and validated once each, in caches whose memory is bounded."""
+"""Documents: parsed and validated once each, in a cache whose memory is bounded."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
 from graphql import (
@@ -10,20 +9,24 @@ from graphql import (
     FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
+    NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     Undefined,
     get_nullable_type,
-    is_non_null_type,
-    parse,
     specified_rules,
+    validate,
 )
 from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
 from graphql.execution.values import VariableValues, VariableValueSource, get_variable_values
-from strawberry.extensions import ParserCache, ValidationCache
-from strawberry.schema.schema import validate_document
+from graphql.utilities import coerce_input_value
+from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
+from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
+from domain.base.errors import TooComplex
+from graph.base.errors import coded
 from graph.base.idempotency import NAME, OnlyOnMutations
+from graph.base.limits import LIMITS, Limits, Measured, measured, parsed
 from graph.base.operations import asks_for_cursor, bad_literal
 from graph.base.scalars import PLAIN
 
@@ -32,46 +35,31 @@ CACHED_DOCUMENTS = 1000
 LONGEST_CACHED = 8_000
 
 
-class Parsing(ParserCache):
-    """The parsed document from the cache. What cannot be parsed is left to Strawberry, which parses it once more inside
-    its own handling of errors; raised here it would reach the log with the document in it."""
-
-    def __init__(self) -> None:
-        super().__init__(maxsize=CACHED_DOCUMENTS)
-
-    def on_parse(self) -> Iterator[None]:
-        context = self.execution_context
-        if isinstance(context.query, str) and len(context.query) <= LONGEST_CACHED:
-            with suppress(GraphQLError, RecursionError):
-                context.graphql_document = self.cached_parse_document(context.query, **context.parse_options)
-        yield
+# Each tells a name or two of the schema; who needs more of them than this has another document.
+MOST_FAULTS = 5
+# A faulty literal is told by Operations of Strawberry's own rules too.
+_RULES = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
 
 
-class Validation(ValidationCache):
-    """The outcome of validation from the cache, for documents that are kept."""
+class Refusal:
+    """A document that is not run, and why: the errors as clients get them."""
 
-    def __init__(self) -> None:
-        super().__init__(maxsize=CACHED_DOCUMENTS)
+    name: str | None = None
+    kind = "refused"
+    shows_cursor = False
 
-    def on_validate(self) -> Iterator[None]:
-        # GraphQL has no escapes in names: a document without the word has no such directive, and pays for no rule.
-        if NAME in (self.execution_context.query or ""):
-            self.execution_context.validation_rules += (OnlyOnMutations,)
-        if len(self.execution_context.query or "") <= LONGEST_CACHED:
-            yield from super().on_validate()
-        else:
-            yield
-
-
-_RULES = tuple(specified_rules)
-_MOST_FAULTS = 50
+    def __init__(self, *faults: GraphQLError) -> None:
+        self.errors = [dict(coded(fault, None).formatted) for fault in faults[:MOST_FAULTS]]
 
 
 class Ready:
     """An operation that was parsed and validated and may run at once, but for its variables."""
 
-    def __init__(self, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode) -> None:
+    def __init__(
+        self, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode, measured: Measured
+    ) -> None:
         self.operation = operation
+        self.measured = measured
         self.name = operation.name.value if operation.name else None
         self.kind = operation.operation.value
         self.shows_cursor = document.loc is not None and asks_for_cursor(document.loc.source.body)
@@ -81,47 +69,67 @@ class Ready:
         self.fragments = {name: FragmentDetails(each, None) for name, each in self.fragment_definitions.items()}
         self._schema = schema
         self._definitions = operation.variable_definitions or ()
-        self._plain = self._plainly()
+        self._signatures = self._known_signatures()
 
     def variables(self, given: dict[str, Any]) -> VariableValues | list[GraphQLError]:
         """The variables' values, or what is wrong with them."""
-        if self._plain is not None:
-            sources, values = {}, {}
-            for name, signature, is_plain in self._plain:
-                value = given.get(name, Undefined)
-                if not is_plain(value) and (value is not None or is_non_null_type(signature.type)):
-                    break
+        sources, values = {}, {}
+        try:
+            for name, signature, is_plain in self._signatures or ():
+                sent = value = given.get(name, Undefined)
+                if not is_plain(sent):
+                    value = Undefined if sent is Undefined else coerce_input_value(sent, signature.type)
+                    if value is Undefined:
+                        break
                 values[name] = value
-                sources[name] = VariableValueSource(signature, value)
+                sources[name] = VariableValueSource(signature, sent)
             else:
-                return VariableValues(sources, values)
-        return get_variable_values(self._schema, self._definitions, given, max_errors=_MOST_FAULTS)
+                if self._signatures is not None:
+                    return VariableValues(sources, values)
+        except RecursionError:
+            pass
+        # With all care: defaults, and what is wrong.
+        found = get_variable_values(
+            self._schema, self._definitions, given, max_errors=MOST_FAULTS, hide_suggestions=True
+        )
+        return found[:MOST_FAULTS] if isinstance(found, list) else found
 
-    def _plainly(self) -> list[tuple[str, GraphQLVariableSignature, Callable[[Any], bool]]] | None:
-        """The variables with the tests for what is taken as it is; None where some type has no such test."""
+    def _known_signatures(self) -> list[tuple[str, GraphQLVariableSignature, Callable[[Any], bool]]] | None:
+        """The variables, each with the test for what is taken as it is; None where a type is no input type."""
         found = []
         for definition in self._definitions:
             signature = get_variable_signature(self._schema, definition)
             if isinstance(signature, GraphQLError):
                 return None
-            if (is_plain := PLAIN.get(get_nullable_type(signature.type))) is None:
-                return None
-            found.append((signature.name, signature, is_plain))
+            found.append((signature.name, signature, PLAIN.get(get_nullable_type(signature.type), _never)))
         return found
 
 
-class ReadyOperations:
-    """The operations that may run at once, by their texts and names. Bounded."""
+def _never(_value: Any) -> bool:
+    return False
 
-    def __init__(self, schema: GraphQLSchema, most: int = CACHED_DOCUMENTS) -> None:
+
+class Documents:
+    """The operations of the texts that clients send, ready to run or refused, by text and name. Bounded."""
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        *,
+        introspection: bool = True,
+        limits: Limits = LIMITS,
+        most: int = CACHED_DOCUMENTS,
+    ) -> None:
         self._schema = schema
+        self._limits = limits
+        self._rules = _RULES if introspection else (*_RULES, NoSchemaIntrospectionCustomRule)
         self._most = most
-        self._kept: OrderedDict[tuple[str, str | None], Ready | None] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str | None], Ready | Refusal] = OrderedDict()
 
-    def of(self, text: str, name: str | None) -> Ready | None:
-        """The operation; None where something is wrong with it, or text and name are too long to be kept."""
+    def of(self, text: str, name: str | None) -> Ready | Refusal:
+        """The operation of that name, or the only one."""
         if len(text) + len(name or "") > LONGEST_CACHED:
-            return None
+            return self._made(text, name)
         key = (text, name)
         if key in self._kept:
             self._kept.move_to_end(key)
@@ -131,19 +139,40 @@ class ReadyOperations:
             self._kept.popitem(last=False)
         return found
 
-    def _made(self, text: str, name: str | None) -> Ready | None:
+    def _made(self, text: str, name: str | None) -> Ready | Refusal:
         try:
-            document = parse(text)
-            rules = (*_RULES, OnlyOnMutations) if NAME in text else _RULES
-            if validate_document(self._schema, document, rules) or bad_literal(document) is not None:
-                return None
+            document = parsed(text, self._limits)
+            costs = measured(self._schema, document, self._limits)
+            # First: Python does not read each number that validation looks at.
+            if (fault := bad_literal(document)) is not None:
+                return Refusal(fault)
+            if faults := self._faults(document, text):
+                return Refusal(*faults)
             operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
             chosen = [each for each in operations if name is None or (each.name and each.name.value == name)]
+            if len(chosen) != 1:
+                return Refusal(GraphQLError(_no_choice(operations, name)))
             _unlink(document)
-            # Of several the first is not meant more than the others.
-            return Ready(self._schema, document, chosen[0]) if len(chosen) == 1 else None
-        except (GraphQLError, RecursionError):
-            return None
+            (operation,) = chosen
+            cost = costs[operation.name.value if operation.name else None]
+            return Ready(self._schema, document, operation, cost)
+        except TooComplex as fault:
+            return Refusal(GraphQLError(fault.message, original_error=fault))
+        except GraphQLError as fault:
+            return Refusal(fault)
+
+    def _faults(self, document: DocumentNode, text: str) -> list[GraphQLError]:
+        # GraphQL has no escapes in names: a document without the word has no such directive, and pays for no rule.
+        rules = (*self._rules, OnlyOnMutations) if NAME in text else self._rules
+        return validate(self._schema, document, rules, max_errors=MOST_FAULTS, hide_suggestions=True)
+
+
+def _no_choice(operations: list[OperationDefinitionNode], name: str | None) -> str:
+    if not operations:
+        return "The document holds no operation."
+    if name is None:
+        return "The document holds several operations; operationName says which to run."
+    return "The document holds no operation of that name."
 
 
 def _unlink(document: DocumentNode) -> None:

@@ -8,9 +8,6 @@ from typing import Any, cast, get_args, get_type_hints, overload
 import strawberry
 import structlog
 from graphql import GraphQLError
-from strawberry.exceptions import MissingQueryError
-from strawberry.extensions import MaskErrors
-from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.utils.str_converters import to_camel_case
 
 from domain.base import errors
@@ -18,7 +15,7 @@ from domain.base.errors import BadInput, ErrorCode, RequestError, UserErrors
 from domain.idempotency import service
 from domain.idempotency.service import PATH
 from graph.base import idempotency
-from graph.base.context import Info, Operation, running
+from graph.base.context import Info, Operation
 from graph.base.nodes import Node
 from graph.base.prices import priced
 from graph.base.scalars import BigInt
@@ -159,13 +156,6 @@ def shown(error: errors.UserError, arguments: Sequence[str], *above: str) -> Use
     return InputError(**common)
 
 
-class CodedErrors(MaskErrors):
-    """Gives every top-level error its code; a bug is logged with the request's id and told without its message."""
-
-    def _process_errors(self, errors: list[GraphQLError]) -> list[GraphQLError]:
-        return [coded(error, running()) for error in errors]
-
-
 def coded(error: GraphQLError, operation: Operation | None) -> GraphQLError:
     """The error with its code; a bug is logged and told without its message."""
     cause = error.original_error
@@ -173,8 +163,6 @@ def coded(error: GraphQLError, operation: Operation | None) -> GraphQLError:
         return error
     if isinstance(cause, RequestError):
         return _with(error, cause.message, {"code": cause.code, **cause.details})
-    if (fault := _no_operation(cause)) is not None:
-        return _with(error, fault, {"code": "BAD_USER_INPUT"})
     if cause is None or isinstance(cause, GraphQLError):
         # Only graphql-core itself raises without a cause: syntax, validation, coercion of variables.
         return _with(error, error.message, {"code": "BAD_USER_INPUT"})
@@ -184,17 +172,6 @@ def coded(error: GraphQLError, operation: Operation | None) -> GraphQLError:
     log.error("resolver failed", path=error.path, exc_info=cause)
     message = "Something went wrong on our side."
     return _with(error, message, {"code": "INTERNAL", "requestId": request_id})
-
-
-def _no_operation(cause: Exception | None) -> str | None:
-    """What is wrong with a request that has nothing to run, or not what it names; None where it is something else."""
-    if isinstance(cause, MissingQueryError):
-        return "The request holds no document."
-    if isinstance(cause, CannotGetOperationTypeError):
-        return cause.as_http_error_reason()
-    if isinstance(cause, InvalidOperationTypeError):
-        return f"A {cause.operation_type.value} cannot be sent in this way."
-    return None
 
 
 def _with(error: GraphQLError, message: str, extensions: dict[str, Any]) -> GraphQLError:

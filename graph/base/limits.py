@@ -28,7 +28,7 @@ from graphql.language.lexer import Lexer
 from graphql.language.parser import Parser
 
 from domain.base.errors import TooComplex
-from graph.base.cost import Known, Part, Spread, Sum, capped, size_of, written
+from graph.base.cost import Estimate, Known, Part, Spread, Sum, capped, size_of, written
 from graph.base.prices import Prices, prices_of
 
 
@@ -131,15 +131,17 @@ class Measured:
         self.counts = counts
         self._sum = Sum(counts.parts, defaults)
         self._limits = limits
-        self.cost = self._sum.of
-        """The points with these variables, which are as the client sent them; at least one."""
 
-    def check(self, variables: Mapping[str, Any]) -> int:
-        """The points. Raises TooComplex when they are too many, with the three dearest paths."""
-        cost = self.cost(variables)
-        if cost > self._limits.cost:
-            dearest = self._sum.dearest(variables)
-            raise TooComplex("cost", allowed=self._limits.cost, found=cost, cost=cost, dearest=dearest)
+    def cost(self, variables: Mapping[str, Any]) -> int:
+        """The points with these variables, which are as the client sent them; at least one."""
+        return self._sum.of(variables).points
+
+    def check(self, variables: Mapping[str, Any]) -> Estimate:
+        """What it costs. Raises TooComplex when that is too much, with the three dearest paths."""
+        cost = self._sum.of(variables)
+        if cost.points > self._limits.cost:
+            found, dearest = cost.points, self._sum.dearest(variables)
+            raise TooComplex("cost", allowed=self._limits.cost, found=found, cost=found, dearest=dearest)
         return cost
 
 

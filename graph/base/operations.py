@@ -3,7 +3,7 @@
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,15 +13,12 @@ from graphql import (
     FloatValueNode,
     GraphQLError,
     IntValueNode,
-    OperationDefinitionNode,
-    OperationType,
     StringValueNode,
     ValueNode,
     Visitor,
     visit,
 )
 from starlette.requests import HTTPConnection
-from strawberry.extensions import SchemaExtension
 
 from domain.base import telemetry
 from domain.base.actor import Actor
@@ -30,12 +27,14 @@ from domain.base.errors import Forbidden, Unauthenticated
 from domain.events import queries as log_queries
 from domain.identity import security_log
 from graph.base.auth import actor_of, credentials_of
-from graph.base.context import Context, Operation, running
+from graph.base.context import Context, Operation
 
 log = structlog.get_logger("graph")
 
 # Longer than any number that a field takes; Python refuses to read one of more than 4,300 digits.
 LONGEST_NUMBER = 400
+# Any of them makes a browser ask before it sends a GET of another origin's page.
+PREFLIGHTED = ("x-requested-with", "apollo-require-preflight", "x-apollo-operation-name")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # No spelling of a field's name gets round this: GraphQL has no escapes in names, and an alias stands beside the name.
 _EVENT_CURSOR = "eventCursor"
@@ -60,6 +59,8 @@ async def begin(context: Context, *, shows_cursor: bool) -> Operation:
     refusal: Exception | None = None
     log_heads: dict[UUID, int] = {}
     try:
+        if credentials is not None and credentials.is_cookie:
+            hold_cookie_to_its_origin(context)
         caller = await actor_of(credentials)
         if caller is not None and shows_cursor:
             with acting_for(caller.standings):
@@ -82,7 +83,7 @@ async def begin(context: Context, *, shows_cursor: bool) -> Operation:
     return operation
 
 
-async def end(operation: Operation, name: str | None, kind: str, errors: Sequence[GraphQLError]) -> None:
+async def end(operation: Operation, name: str | None, kind: str, errors: Sequence[dict[str, Any]]) -> None:
     """Note what the caller was refused, and leave the line in the log that every operation leaves."""
     caller = operation.known_as
     # Its loaders point back at it, and would leave it, with all rows that it has read, to the collector.
@@ -99,9 +100,9 @@ async def end(operation: Operation, name: str | None, kind: str, errors: Sequenc
     telemetry.about.set(operation.said_before)
 
 
-async def note_denials(operation: Operation, errors: Sequence[GraphQLError]) -> None:
+async def note_denials(operation: Operation, errors: Sequence[dict[str, Any]]) -> None:
     """Tell the caller's account what it was refused, each permission once. That this fails takes no answer away."""
-    told = [error.extensions or {} for error in errors]
+    told = [error.get("extensions") or {} for error in errors]
     denied = {str(each.get("permission")) for each in told if each.get("code") == Forbidden.code}
     caller = operation.caller
     if caller is not None and (new := denied - operation.denied):
@@ -112,16 +113,17 @@ async def note_denials(operation: Operation, errors: Sequence[GraphQLError]) -> 
             log.exception("denials were not noted", permissions=sorted(new))
 
 
-def hold_cookie_to_its_origin(context: Context, kind: str) -> None:
-    """A browser sends the cookie for any page that asks, so a change by cookie must come from one of ours."""
-    operation = context.operation
-    from_socket = context.connection.scope["type"] == "websocket"
-    if operation.by_cookie and (from_socket or kind != OperationType.QUERY.value):
-        origin = context.connection.headers.get("origin")
-        if origin not in context.settings.allowed_origins:
-            operation.caller = None
-            operation.refusal = Unauthenticated("The cookie does not count from this Origin. Send a bearer token.")
-            act_for({})
+def hold_cookie_to_its_origin(context: Context) -> None:
+    """A browser sends the cookie for any page that asks, so it counts only where one of ours asks.
+
+    A page cannot forge the Origin header. That the request is not a simple one, which a form or a link could make too,
+    is asked as well: a POST of JSON is none, and a GET is none by any of the headers that ask for a preflight.
+    Raises Unauthenticated. Source: OWASP, Cross-Site Request Forgery Prevention.
+    """
+    connection = context.connection
+    is_simple = connection.scope.get("method") == "GET" and not any(name in connection.headers for name in PREFLIGHTED)
+    if is_simple or connection.headers.get("origin") not in context.settings.allowed_origins:
+        raise Unauthenticated("The cookie does not count from this Origin. Send a bearer token.")
 
 
 def bad_variable(variables: Any) -> GraphQLError | None:
@@ -142,44 +144,6 @@ def _refusal(fault: str, path: str) -> GraphQLError:
     return GraphQLError(fault, extensions={"code": "BAD_USER_INPUT", "path": path.split(".")})
 
 
-class Operations(SchemaExtension):
-    """What surrounds an operation that Strawberry runs: a subscription, and what cannot be run at once."""
-
-    async def on_operation(self) -> AsyncIterator[None]:
-        of = self.execution_context
-        operation = await begin(of.context, shows_cursor=asks_for_cursor(of.query))
-        try:
-            yield
-        finally:
-            await end(operation, of.operation_name, _kind(of), getattr(of.result, "errors", None) or ())
-
-    async def on_stream_result(self, result: Any) -> AsyncIterator[None]:
-        """Over a socket each result comes by here, with the codes of its errors once it was sent."""
-        if (operation := running()) is not None:
-            await operation.confirm()
-        yield
-        if operation is not None:
-            await note_denials(operation, getattr(result, "errors", None) or ())
-
-    def on_validate(self) -> Iterator[None]:
-        of = self.execution_context
-        fault = bad_variable(of.variables)
-        if fault is None and of.graphql_document is not None:
-            fault = bad_literal(of.graphql_document)
-        if fault is not None:
-            of.pre_execution_errors = [fault]
-        kind = _kind(of)
-        hold_cookie_to_its_origin(of.context, kind)
-        if kind == OperationType.SUBSCRIPTION.value and of.context.connection.scope["type"] != "websocket":
-            of.pre_execution_errors = [_subscription_without_socket()]
-        yield
-
-
-def _subscription_without_socket() -> GraphQLError:
-    fault = "Subscriptions come over graphql-transport-ws."
-    return GraphQLError(fault, extensions={"code": "BAD_USER_INPUT"})
-
-
 def _request_and_trace(connection: HTTPConnection) -> tuple[str, str]:
     """The ids that the other end sent, where they have the right form, else new ones.
 
@@ -193,16 +157,6 @@ def _request_and_trace(connection: HTTPConnection) -> tuple[str, str]:
 def _new_id() -> str:
     # It tells requests apart and keeps nothing secret.
     return f"{random.getrandbits(128):032x}"
-
-
-def _kind(execution_context: Any) -> str:
-    document = execution_context.graphql_document
-    operations = (
-        [node for node in document.definitions if isinstance(node, OperationDefinitionNode)] if document else []
-    )
-    name = execution_context.operation_name
-    chosen = [node for node in operations if name is None or (node.name and node.name.value == name)]
-    return (chosen[0].operation if chosen else OperationType.QUERY).value
 
 
 def _bad_string(value: Any, path: str) -> str | None:

@@ -134,7 +134,7 @@ class Prices:
 
     def _is_row(self, type_: GraphQLNamedType) -> bool:
         """Whether an object of the type may be a row."""
-        return is_composite_type(type_) and any(map(_from_row, self._concrete(type_)))
+        return is_composite_type(type_) and any(map(is_row, self._concrete(type_)))
 
     def _concrete(self, type_: GraphQLNamedType) -> Iterator[GraphQLNamedType]:
         yield from self.schema.get_possible_types(type_) if is_abstract_type(type_) else (type_,)
@@ -146,7 +146,8 @@ def prices_of(schema: GraphQLSchema) -> Prices:
     return Prices(schema)
 
 
-def _from_row(type_: GraphQLNamedType) -> bool:
+def is_row(type_: GraphQLNamedType) -> bool:
+    """Whether the objects of a type are rows, each of which is a point."""
     definition = (type_.extensions or {}).get("strawberry-definition")
     return definition is not None and issubclass(definition.origin, FromRow)
 

@@ -24,8 +24,10 @@ MOST_ROWS = 8
 class Join:
     """A statement for some fields of the root, and what makes their objects of its one row. It knows no caller."""
 
-    def __init__(self, executor: Executor[Any], plan: Plan, fields: Sequence[FieldPlan]) -> None:
+    def __init__(self, executor: Executor[Any], plan: Plan, fields: Sequence[FieldPlan], rows: int) -> None:
         self.fields = fields
+        self.rows = rows
+        """How many rows the objects are made of."""
         drawing = _Drawing(executor, plan)
         displays = [drawing.row(field, sql("{}::uuid", key_number(number))) for number, field in enumerate(fields)]
         display = "{" + ", ".join(f"{field.key!r}: {each}" for field, each in zip(fields, displays, strict=True)) + "}"

@@ -4,6 +4,7 @@ Leaf values are told at once; the fields that need something read are done one a
 then what they gave is done in the same way. What a field gives for an object is its value or what went wrong with it.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,7 +24,7 @@ from graphql.pyutils import is_iterable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from domain.base import telemetry
-from domain.base.errors import DomainError, NotFound
+from domain.base.errors import DomainError, NotFound, Timeout
 from graph.base.paging import Listed
 from graph.compiler.builders import Detour
 from graph.compiler.call import call, info_of, key_of
@@ -35,6 +36,10 @@ from graph.compiler.straight import Straight
 log = structlog.get_logger("compiler")
 
 TOO_DEEP = "Selections are nested too deeply. Execution aborted."
+GIVEN_UP = (
+    "It took too long and was given up. Nothing has changed, unless it was done in the last moment: "
+    "look before you send it again, or send it under an @idempotent key."
+)
 _plans = Plans()
 
 
@@ -99,6 +104,8 @@ class _Run:
         self._plan = plan
         self._loads = Loads(executor.context_value)
         executor.context_value.operation.takes_text = False
+        # What was shown on the straight way is shown anew.
+        executor.context_value.operation.loaded = 0
 
     async def answer(self, *, serially: bool) -> Any:
         """The answer to the operation."""
@@ -107,16 +114,29 @@ class _Run:
         spot = Spot(executor.root_value, data, None, None, "", True, None)
         try:
             if serially:
-                for part in root.fields:
-                    await self._select(Selection(root.type, [part]), [spot])
+                for key, part in root.fields:
+                    await self._in_time(Selection(root.type, [(key, part)]), spot)
             else:
                 await self._select(root, [spot])
         except NullData:
             data = None
         return executor.build_response(data)
 
+    async def _in_time(self, selection: Selection, spot: Spot) -> None:
+        """Run one mutation, unless the operation's time is up before it ends. Those before it stay done, and told."""
+        try:
+            async with asyncio.timeout_at(self._executor.context_value.operation.deadline):
+                await self._select(selection, [spot])
+        except TimeoutError:
+            for key, field in selection.fields:
+                if field is not None:
+                    spot.out[key] = None
+                    self._refuse(field, spot, Timeout(GIVEN_UP))
+
     async def _select(self, selection: Selection, spots: list[Spot]) -> None:
         """Fill the objects, which are all of the selection's type."""
+        if selection.is_row:
+            self._executor.context_value.operation.loaded += len(spots)
         for key, field in selection.fields:
             if field is None:
                 for spot in spots:

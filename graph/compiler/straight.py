@@ -43,10 +43,12 @@ class Straight:
         counts = {id(field): joinable(self._executor, self._plan, field) for field in root.declared}
         fields = [field for field in root.declared if counts[id(field)]]
         rows = sum(counts.values())
-        return Join(self._executor, self._plan, fields) if 1 < rows <= MOST_ROWS else None
+        return Join(self._executor, self._plan, fields, rows) if 1 < rows <= MOST_ROWS else None
 
     async def select(self, selection: Selection, sources: Sequence[Any]) -> list[dict[str, Any]]:
         """An object for each source, which are all of the selection's type. Raises whatever goes wrong."""
+        if selection.is_row:
+            self._operation.loaded += len(sources)
         names = tuple(sources[0].keys()) if isinstance(sources[0], asyncpg.Record) else None
         build = selection.builders.get(names)
         if build is None:
@@ -59,6 +61,7 @@ class Straight:
         if join := selection.join:
             keys = [await key_of(self._executor, field) for field in join.fields]
             actor = self._operation.actor
+            self._operation.loaded += join.rows
             built[0].update(await self._operation.unless_away(lambda: join.objects(actor, keys)))
         for field in selection.declared:
             if join and field in join.fields:

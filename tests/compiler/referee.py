@@ -19,14 +19,15 @@ from unittest.mock import patch
 
 import orjson
 from graphql import GraphQLError, OperationType, parse
-from strawberry.schema.exceptions import CannotGetOperationTypeError
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from domain.base import clock
 from graph.base.context import Operation
 from graph.compiler.run import Compiled
-from graph.schema import Schema, build, schema
-from tests.client import Answer, GraphQL, aside
+from graph.execution import Answer as Told
+from graph.execution import Engine
+from graph.schema import schema
+from tests.client import UNLIMITED, Answer, GraphQL, aside, engine
 
 REQUEST_ID = {"x-request-id": "referee"}
 """Two runs of one operation tell an internal error with the same id."""
@@ -49,21 +50,21 @@ class Careful(Compiled):
 
 
 @cache
-def careful() -> Schema:
+def careful() -> Engine:
     """The same schema, never run straight."""
-    return build(Careful)
+    return Engine(schema, Careful, limits=UNLIMITED)
 
 
 @cache
-def reference() -> Schema:
+def reference() -> Engine:
     """The same schema, run by graphql-core itself."""
-    return build(StrawberryGraphQLCoreExecutionContext)
+    return Engine(schema, StrawberryGraphQLCoreExecutionContext, limits=UNLIMITED)
 
 
 @cache
-def unpropagated() -> Schema:
+def unpropagated() -> Engine:
     """The same schema, every failure of which is told."""
-    return build(Unpropagated)
+    return Engine(schema, Unpropagated, limits=UNLIMITED)
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,11 @@ class Request:
         named = f"operation {self.operation_name}\n" if self.operation_name else ""
         return f"{self.document}\n{named}variables {self.variables}\nheaders {self.client.headers}"
 
-    async def through(self, executor: Schema) -> "Outcome":
-        """What the schema answers."""
+    async def through(self, by: Engine) -> "Outcome":
+        """What the engine answers."""
         client = replace(self.client, headers={**REQUEST_ID, **self.client.headers})
-        try:
-            result, _ = await client.execute(executor, self.document, self.variables, self.operation_name)
-        except CannotGetOperationTypeError as fault:
-            # The door answers it: no operation of the document is the one that is named.
-            return Outcome(None, [{"message": fault.as_http_error_reason()}])
-        return Outcome.of(result)
+        told, _ = await client.execute(by, self.document, self.variables, self.operation_name)
+        return Outcome.of(told)
 
 
 @dataclass(frozen=True)
@@ -98,9 +95,9 @@ class Outcome:
     errors: list[dict[str, Any]]
 
     @classmethod
-    def of(cls, result: Any) -> "Outcome":
-        """The outcome of an execution."""
-        return cls(result.data, [dict(error.formatted) for error in result.errors or ()])
+    def of(cls, told: Told) -> "Outcome":
+        """The outcome of an operation."""
+        return cls(told.data, told.errors)
 
     @property
     def codes(self) -> set[str]:
@@ -120,13 +117,13 @@ class Outcome:
 async def compare(request: Request) -> Outcome:
     """The compiler's outcome of a query, which must agree with graphql-core's, whichever way it goes."""
     with clock.frozen(clock.now()):
-        mine = await request.through(schema)
+        mine = await request.through(engine)
         await judge(mine, request, request.through)
         await judge(await request.through(careful()), request, request.through)
     return mine
 
 
-async def judge(mine: Outcome, request: Request, run: Callable[[Schema], Awaitable[Outcome]]) -> None:
+async def judge(mine: Outcome, request: Request, run: Callable[[Engine], Awaitable[Outcome]]) -> None:
     """Compare what the compiler answered with what the others do, run over equal rows. Raises AssertionError."""
     with patch.object(Operation, "load", _shielded):
         theirs = await run(reference())

@@ -1,7 +1,7 @@
 """Arguments become what Strawberry makes of them, for each argument of the schema."""
 
 import random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from graphql import (
@@ -18,14 +18,14 @@ from strawberry.types.arguments import StrawberryArgument, convert_arguments
 from graph.compiler.arguments import converted
 from graph.schema import schema
 
-CONVERTER = schema.schema_converter
+CONVERTER = cast(Any, schema)._strawberry_schema.schema_converter
 VALUES = 20
 
 
 def arguments() -> list[Any]:
     """Every argument of every field, with the field that has it."""
     found = []
-    for type_ in schema._schema.type_map.values():
+    for type_ in schema.type_map.values():
         for name, field in (getattr(type_, "fields", None) or {}).items():
             declared = (getattr(field, "extensions", None) or {}).get("strawberry-definition")
             for argument in getattr(declared, "arguments", None) or ():

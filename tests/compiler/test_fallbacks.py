@@ -27,7 +27,7 @@ INTROSPECTIONS = [
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_no_example_is_left_to_graphql_core(example: Path) -> None:
     executor: Any = Compiled.build(
-        schema._schema, parse(example.read_text(encoding="utf-8")), raw_variable_values=variables_of(example)
+        schema, parse(example.read_text(encoding="utf-8")), raw_variable_values=variables_of(example)
     )
 
     assert Plan(executor).fallback is None

@@ -14,13 +14,13 @@ DOCUMENT = "query ($a: Boolean!) { viewer @include(if: $a) { email } }"
 
 def executor_of(document: str, **variables: Any) -> Any:
     """What runs the document's operation."""
-    return Compiled.build(schema._schema, parse(document), raw_variable_values=variables)
+    return Compiled.build(schema, parse(document), raw_variable_values=variables)
 
 
 def same(document: str) -> Any:
     """Executors of one parsed document."""
     parsed = parse(document)
-    return lambda **variables: Compiled.build(schema._schema, parsed, raw_variable_values=variables)
+    return lambda **variables: Compiled.build(schema, parsed, raw_variable_values=variables)
 
 
 def test_a_plan_is_kept_for_an_operation_and_its_flags() -> None:

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from domain.adapters.wiring import Adapters
 from domain.base import clock
 from domain.base.settings import Settings
-from graph.schema import Schema, schema
+from graph.execution import Engine
+from tests.client import engine
 from tests.compiler.operations import operation as made
 from tests.compiler.referee import Outcome, Request, compare, judge
 from tests.compiler.worlds import Scene, make_scenes
@@ -98,7 +99,7 @@ async def test_queries(stage: Stage, seed: int) -> None:
 async def test_mutations(stage: Stage, seed: int) -> None:
     request = asked(stage, seed, "mutation")
 
-    async def afresh(executor: Schema) -> Outcome:
+    async def afresh(by: Engine) -> Outcome:
         ids, numbers = (UUID(int=FIRST_ID + n) for n in itertools.count()), itertools.count()
         try:
             with (
@@ -106,11 +107,11 @@ async def test_mutations(stage: Stage, seed: int) -> None:
                 clock.ids_from(ids),
                 patch.object(secrets, "token_urlsafe", lambda _: f"{next(numbers):043}"),
             ):
-                return await request.through(executor)
+                return await request.through(by)
         finally:
             await stage.ledger.restore()
             # What belongs to no tenant.
             await execute("DELETE FROM idempotency")
             await execute("DELETE FROM security_entry WHERE id >= $1", UUID(int=FIRST_ID))
 
-    await judge(await afresh(schema), request, afresh)
+    await judge(await afresh(engine), request, afresh)

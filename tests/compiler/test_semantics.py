@@ -244,7 +244,8 @@ async def asked(schema: strawberry.Schema, document: str, **variables: Any) -> t
     """The answer, and what the mutations did."""
     context = Context()
     result = await schema.execute(document, variables, context)
-    return Outcome.of(result), context.texts
+    errors = [dict(error.formatted) for error in result.errors or ()]
+    return Outcome(result.data, errors), context.texts
 
 
 @pytest.mark.parametrize("compiled", [COMPILED, CAREFUL], ids=["straight", "careful"])

@@ -14,10 +14,10 @@ from domain.tasks import queries
 from graph.base.context import Operation
 from graph.base.documents import LONGEST_CACHED
 from graph.base.ids import global_id
+from graph.base.requests import Asked
 from graph.compiler.join import Join
 from graph.compiler.run import Compiled, _plans
-from graph.schema import schema
-from tests.client import GraphQL
+from tests.client import GraphQL, engine
 from tests.factories import Tenant, make_project, make_task
 
 TASKS = "query ($id: ID!, $first: Int) { tasks(organizationId: $id, first: $first) { __typename } }"
@@ -56,11 +56,10 @@ async def test_a_plan_keeps_nothing_of_the_execution_that_made_it(acme: Tenant) 
 
 
 async def test_a_plan_that_is_dropped_needs_no_collector(acme: Tenant) -> None:
-    assert schema.ready is not None
     document = "query Dropped { viewer { email } }"
     await acme.member.client.ok(document)
-    ready = schema.ready.of(document, None)
-    (plan,) = (each for each, _ in _plans._plans.values() if ready is not None and each.operation is ready.operation)
+    ready: Any = await engine.found(Asked(document))
+    (plan,) = (each for each, _ in _plans._plans.values() if each.operation is ready.operation)
     viewer: Any = plan.root.fields[0][1]
     (build,) = viewer.selections["Viewer"].builders.values()
     written = weakref.ref(build)
@@ -95,17 +94,17 @@ async def test_a_fault_of_the_database_is_forgotten_with_what_was_loaded(acme: T
 
 
 async def test_what_is_long_is_not_kept(acme: Tenant) -> None:
-    assert schema.ready is not None
-    kept = len(schema.ready._kept)
+    documents = engine._documents
+    kept = len(documents._kept)
     statements = len(queries.of_organizations._statements)
     document = "query ($id: ID!, $f: TaskFilter) { tasks(organizationId: $id, filter: $f) { nodes { id } } }"
 
-    assert schema.ready.of("{ viewer { email } }", "x" * LONGEST_CACHED) is None
-    assert schema.ready.of("{ viewer { email } }" + " " * LONGEST_CACHED, None) is None
+    documents.of("{ viewer { email } }", "x" * LONGEST_CACHED)
+    documents.of("{ viewer { email } }" + " " * LONGEST_CACHED, None)
     await acme.member.client.ok(document, id=acme.id, f={"title": {"eq": "x" * 5000}})
 
     # The document of the filter itself is short, and is kept.
-    assert len(schema.ready._kept) == kept + 1
+    assert len(documents._kept) == kept + 1
     assert len(queries.of_organizations._statements) == statements
 
 

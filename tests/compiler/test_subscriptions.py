@@ -11,8 +11,9 @@ from domain.base import clock
 from domain.base.settings import Settings
 from graph.base.context import Context
 from graph.base.live import Live
-from graph.schema import Schema, schema
-from tests.client import GraphQL
+from graph.base.requests import Asked
+from graph.execution import Engine
+from tests.client import GraphQL, engine
 from tests.compiler.referee import Outcome, disagreement, reference, unpropagated
 from tests.isolation.calls import SCHEMA
 from tests.isolation.selections import selection
@@ -22,19 +23,17 @@ FIELDS = {"events": ("organizationId", 12), "membershipChanged": ("organizationI
 """What each follows, and how many of its events are looked at."""
 
 
-async def replayed(
-    executor: Schema, who: GraphQL, document: str, variables: dict[str, Any], context: Any, most: int
-) -> Any:
+async def replayed(by: Engine, who: GraphQL, document: str, variables: dict[str, Any], context: Any, most: int) -> Any:
     """The first events that the subscription gives."""
     settings, adapters, live = context
     scope = {"type": "websocket", "headers": [(b"x-request-id", b"referee")], "client": ("192.0.2.1", 50000)}
     params = {"authorization": f"Bearer {who.token}"}
     given = Context(settings, adapters, HTTPConnection(scope), None, live, connection_params=params)
-    stream: Any = await executor.subscribe(document, variables, given)
+    ready: Any = await by.found(Asked(document))
     found: list[Outcome] = []
-    async with aclosing(stream):
-        async for result in stream:
-            found.append(Outcome.of(result))
+    async with aclosing(by.follow(ready, variables, given)) as answers:
+        async for answer in answers:
+            found.append(Outcome.of(answer))
             if len(found) == most or found[-1].data is None:
                 break
     return found
@@ -67,7 +66,7 @@ async def test_events_are_shown_alike(settings: Settings, adapters: Adapters, fi
         with clock.frozen(clock.now()):
             runs = [
                 await replayed(executor, who, document, variables, (settings, adapters, live), most)
-                for executor in (schema, reference(), unpropagated())
+                for executor in (engine, reference(), unpropagated())
                 for who in (world.admin.client, GraphQL(world.secret))
             ]
 

@@ -19,6 +19,7 @@ from domain.events import log
 from domain.events.follow import Follower
 from domain.labels.events import LabelUpdated
 from graph.app import create_app
+from graph.base.limits import LIMITS, Limits
 from graph.server import configuration
 from tests.factories import Tenant
 from tests.sockets import Client, Stream
@@ -114,11 +115,14 @@ class Served:
 
 @contextlib.asynccontextmanager
 async def served(
-    settings: Settings, protocol: type[asyncio.Protocol] | None = None, **options: Any
+    settings: Settings,
+    protocol: type[asyncio.Protocol] | None = None,
+    limits: Limits = LIMITS,
+    **options: Any,
 ) -> AsyncIterator[Served]:
     """The application as `address` has it, with other settings, another websocket protocol or other options."""
     listener = socket.create_server(("127.0.0.1", 0))
-    app = create_app(settings)
+    app = create_app(settings, limits)
     config = configuration(app, settings, lifespan=False)
     if protocol is not None:
         config.ws = protocol

@@ -16,7 +16,8 @@ from domain.organizations import api_keys, memberships
 from domain.projects import service as projects
 from domain.tasks import service as tasks
 from graph.base.ids import global_id
-from tests.events.live import EVENTS, begun, leaving_nothing, taken, until
+from tests.client import UNLIMITED
+from tests.events.live import EVENTS, begun, leaving_nothing, served, taken, until
 from tests.factories import make_person
 from tests.isolation.calls import Call, Field, Path, call, of_nothing, own, places, subscriptions, with_one
 from tests.isolation.ledger import open_ledger
@@ -27,6 +28,13 @@ from tests.sockets import Client, Ended, Stream, opened
 FOLLOW_TASK = """
 subscription ($id: ID!) { events(organizationId: $id, filter: {types: [TASK_UPDATED]}) { type subjectId } }
 """
+
+
+@pytest.fixture(scope="module")
+async def address(settings: Settings, adapters: Adapters) -> AsyncIterator[str]:
+    """host:port of a server without limits: what is selected here is all that there is."""
+    async with served(settings, limits=UNLIMITED) as server:
+        yield server.address
 
 
 @pytest.fixture(scope="module")

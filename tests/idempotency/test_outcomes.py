@@ -20,14 +20,13 @@ from domain.identity import queries as identity
 from domain.labels import service as labels_service
 from graph.base import outcomes
 from graph.base.context import Info
-from graph.base.documents import Parsing, Validation
-from graph.base.errors import ERROR_TYPES, CodedErrors, InputError, LimitError, UserError, mutation, no_errors
+from graph.base.errors import ERROR_TYPES, InputError, LimitError, UserError, mutation, no_errors
 from graph.base.idempotency import IDEMPOTENT
 from graph.base.ids import parse_id
 from graph.base.nodes import Node
-from graph.base.operations import Operations
 from graph.base.outcomes import shown_once
 from graph.base.scalars import JSON, SCALARS, BigInt
+from graph.execution import Engine
 from graph.identity import ApiKeyActor, SystemActor, User
 from graph.labels import Label, LabelPayload
 from graph.task_bulk import TaskBulkResult
@@ -145,11 +144,10 @@ def small_schema(monkeypatch: pytest.MonkeyPatch) -> strawberry.Schema:
         query=Query,
         mutation=Mutation,
         types=[*ERROR_TYPES, Label],
-        extensions=[Parsing, Validation, Operations, CodedErrors],
         config=StrawberryConfig(scalar_map=SCALARS),
     )
     made._schema.directives += (IDEMPOTENT,)
-    monkeypatch.setattr(client, "schema", made)
+    monkeypatch.setattr(client, "engine", Engine(made._schema))
     SHOP.calls, SHOP.fault, SHOP.is_closed = [], None, False
     return made
 

@@ -391,7 +391,7 @@ async def test_signing_in_sets_a_cookie_that_scripts_and_other_sites_cannot_use(
         "Path=/",
         "SameSite=lax",
     }
-    by_cookie = GraphQL(headers={"cookie": f"planwire_session={token}"})
+    by_cookie = GraphQL(headers={"cookie": f"planwire_session={token}", "origin": "http://127.0.0.1:8000"})
     assert await by_cookie.ok(VIEWER) == {"viewer": {"email": email}}
 
 

@@ -26,7 +26,7 @@ from graph.schema import schema
 from tests.isolation.selections import Seen, selection
 from tests.isolation.world import World, kind_of
 
-SCHEMA = schema._schema
+SCHEMA = schema
 
 # What the world's thing is that goes into each argument (field.argument) and each input field (Input.field) of type ID.
 THINGS = {

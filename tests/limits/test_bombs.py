@@ -7,12 +7,13 @@ from domain.base.errors import TooComplex
 from graph.base.cost import MOST, Part, Spread, terms
 from graph.base.limits import Counter, Counts, parsed
 from graph.base.prices import prices_of
-from tests.limits.documents import NONE, SCHEMA, only
+from tests.client import UNLIMITED
+from tests.limits.documents import SCHEMA, only
 
 
 def counted(document: str) -> tuple[Counts, int]:
     """What the first operation of a document has, and how many selections were looked at."""
-    definitions = parsed(document, NONE).definitions
+    definitions = parsed(document, UNLIMITED).definitions
     fragments = {each.name.value: each for each in definitions if isinstance(each, FragmentDefinitionNode)}
     counter = Counter(prices_of(SCHEMA), fragments)
     operation = next(each for each in definitions if isinstance(each, OperationDefinitionNode))

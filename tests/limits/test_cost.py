@@ -111,8 +111,8 @@ def test_a_document_costs(document: str, points: int) -> None:
 def test_the_workloads_of_the_benchmark_cost(name: str, points: int) -> None:
     (document,) = [each.ours for each in WORKLOADS if each.name == name]
 
-    assert only(document).check({}) == points
-    assert only(WALK).check({}) == 100
+    assert only(document).check({}).points == points
+    assert only(WALK).check({}).points == 100
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_the_examples_of_graphiql_cost(name: str, points: int) -> None:
     variables = example.with_suffix(".json")
     given = json.loads(variables.read_text(encoding="utf-8")) if variables.exists() else {}
 
-    assert only(example.read_text(encoding="utf-8")).check(given) == points
+    assert only(example.read_text(encoding="utf-8")).check(given).points == points
     assert len(EXAMPLES) == 5
 
 
@@ -136,7 +136,7 @@ def test_the_examples_of_the_readme_cost() -> None:
 
     documents = [text.replace('\\"', '"').replace("${TASK}", task) for text in (*asked, *keyed, *copied)]
 
-    found = [only(text.replace("{...}", "{}")).check({}) for text in documents]
+    found = [only(text.replace("{...}", "{}")).check({}).points for text in documents]
     assert found == [10, 2 + 30, 11, 11, 400, 5, 1]
 
 
@@ -226,7 +226,7 @@ def test_what_is_kept_for_sizes_is_bounded() -> None:
 def test_the_limit_lets_its_own_number_through_and_not_one_more() -> None:
     pages = "tasks(organizationId: 1, first: 100) { nodes { comments(first: 99) { nodes { id } } } }"
 
-    assert only(f"{{ {pages} }}").check({}) == LIMITS.cost
+    assert only(f"{{ {pages} }}").check({}).points == LIMITS.cost
     with pytest.raises(TooComplex) as refused:
         only(f"{{ {pages} viewer {{ email }} }}").check({})
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from domain.base.errors import TooComplex
 from graph.base.cost import MOST
 from graph.base.limits import Limits, measured, parsed
+from tests.client import UNLIMITED
 from tests.compiler.operations import operation
 from tests.compiler.values import Material
-from tests.limits.documents import NONE, SCHEMA
+from tests.limits.documents import SCHEMA
 from tests.limits.naive import naive
 
 # How fast a machine makes documents says nothing about how they are counted.
@@ -38,9 +39,9 @@ MATERIAL = Material(Anything("task_1"), ["task_2"], Anything(["here"]), {})
 @settings(UNTIMED, max_examples=50)
 def test_random_documents_count_as_a_plain_recursion_does(seed: int, kind: str) -> None:
     made = operation(Random(seed), MATERIAL, kind)  # noqa: S311
-    document = parsed(made.document, NONE)
+    document = parsed(made.document, UNLIMITED)
 
-    found = measured(SCHEMA, document, NONE)
+    found = measured(SCHEMA, document, UNLIMITED)
 
     operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
     assert len(found) == len(operations)
@@ -93,7 +94,7 @@ def is_bounded(text: str, limits: Limits, variables: Mapping[str, Any]) -> bool:
     """Whether a text is refused, or costs no more than it may."""
     try:
         found = measured(SCHEMA, parsed(text, limits), limits)
-        return all(1 <= each.check(variables) <= limits.cost for each in found.values())
+        return all(1 <= each.check(variables).points <= limits.cost for each in found.values())
     except GraphQLSyntaxError:
         return True
     except TooComplex as refusal:
@@ -130,9 +131,9 @@ def test_valid_or_not_it_never_raises_and_what_is_valid_is_right(
         f"query ($n: Int) {{ task(id: 1) {{ {task} }} }} fragment F on Task {{ {first} }} "
         f"fragment G on TaskConnection {{ {second} }} fragment H on Task {{ {third} }}"
     )
-    document = parsed(text, NONE)
+    document = parsed(text, UNLIMITED)
 
-    found = measured(SCHEMA, document, NONE)[None]
+    found = measured(SCHEMA, document, UNLIMITED)[None]
 
     cost = found.cost({"n": size})
     faults = [error.message for error in validate(SCHEMA, document)]

@@ -7,7 +7,7 @@ from graphql import GraphQLInterfaceType, GraphQLObjectType, get_nullable_type, 
 from graph.base.prices import SHORT_LIST, WRITE, Price, prices_of
 from graph.schema import schema
 
-SCHEMA = schema._schema
+SCHEMA = schema
 PRICES = prices_of(SCHEMA)
 
 

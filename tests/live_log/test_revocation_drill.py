@@ -15,7 +15,7 @@ from domain.base.settings import Settings
 from domain.events.types import types_seen_with
 from domain.organizations import api_keys
 from graph.base.ids import global_id
-from graph.socket import CREDENTIAL_ENDED
+from graph.socket import FORBIDDEN
 from tests.factories import Person, Tenant, make_member, rows
 from tests.live_log.fleet import Fleet
 from tests.live_log.sizes import Size
@@ -118,7 +118,7 @@ async def test_the_sockets_of_a_revoked_session_are_closed(
             closed = await asyncio.gather(*(witness.client.close_code() for witness in witnesses))
             longest_s = max(longest_s, time.monotonic() - asked_at)
 
-        assert closed == [CREDENTIAL_ENDED] * len(witnesses)
+        assert closed == [FORBIDDEN] * len(witnesses)
         assert longest_s < DEADLINE_S
         for witness in witnesses:
             assert witness.codes in ([], ["UNAUTHENTICATED"])
