@@ -5,7 +5,7 @@ import socket
 from asyncio import BaseTransport
 
 import structlog
-from uvicorn._types import ASGISendEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
@@ -21,6 +21,11 @@ FRAGMENTS_MAX = 1_000
 PING_INTERVAL_S = 20.0
 PONG_DEADLINE_S = 20.0
 SEND_BUFFER_BYTES = 64 * 1024
+# A frame takes about 10 us to parse, however small, and the system hands over 40,000 at once: so much is parsed, and
+# the rest waits until others were served and the application has taken what was in it.
+PIECE_BYTES = 4 * 1024
+# What still comes when the socket is closed is looked through for the other end's close, and no further than this.
+AFTER_CLOSE_BYTES = 16 * 1024
 
 log = structlog.get_logger("server")
 
@@ -35,6 +40,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     patience_s: float = PATIENCE_S
     linger_s: float = LINGER_S
     _ended = False
+    _unparsed = b""
+    _parses_soon = False
+    _after_close_left = AFTER_CLOSE_BYTES
 
     def connection_made(self, transport: BaseTransport) -> None:
         # The system's own buffer grows to megabytes, and says that there is room only once a third of it is free: a
@@ -46,10 +54,57 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         if self._ended:
             return
+        if self.handshake_initiated:
+            self._unparsed += data
+            # What comes in one piece, as nearly all does, waits for nothing.
+            if not self._parses_soon and (self.close_sent or self.queue.empty()):
+                self._parse()
+            else:
+                self._read_no_further()
+            return
         super().data_received(data)
         if not self.handshake_initiated and not self._ended:
             # The head comes whole, so nothing that follows could make a handshake of it. Uvicorn would wait for more.
             self._refuse(Refused(400, "This is no handshake of a websocket."))
+
+    def _parse(self) -> None:
+        """Parse the next piece of what has come. Nothing more is read before all of it is parsed."""
+        self._parses_soon = False
+        if self._ended:
+            return
+        piece, self._unparsed = self._unparsed[:PIECE_BYTES], self._unparsed[PIECE_BYTES:]
+        was_closed = self.close_sent
+        super().data_received(piece)
+        if was_closed and not self._ended:
+            self._after_close_left -= len(piece)
+            if self._after_close_left <= 0:
+                self._hear_no_more()
+                return
+        if self._unparsed and not self._ended:
+            self._read_no_further()
+        self._parse_on()
+
+    def _read_no_further(self) -> None:
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def _parse_on(self) -> None:
+        """Parse the next piece soon, if the application has taken what was in the last; read on if there is none."""
+        if self._ended or not (self.close_sent or self.queue.empty()):
+            return
+        if not self._unparsed:
+            if self.read_paused:
+                self.read_paused = False
+                self.transport.resume_reading()
+        elif not self._parses_soon:
+            self._parses_soon = True
+            self.loop.call_soon(self._parse)
+
+    async def receive(self) -> ASGIReceiveEvent:
+        message = await self.queue.get()
+        self._parse_on()
+        return message
 
     def handle_cont(self, event: Frame) -> None:
         if len(self.frames) >= FRAGMENTS_MAX:
@@ -96,6 +151,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             raise ClientDisconnected
         await super().send(message)
         if self.close_sent:
+            self._parse_on()
             self._end_soon()
 
     def keepalive_timeout(self) -> None:
@@ -150,14 +206,18 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def _end(self, code: int, reason: str) -> None:
         """Tell the application, and throw away what still comes until the other end has closed."""
         self.stop_keepalive()
-        self._ended = self.close_sent = True
+        self.close_sent = True
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self._hear_no_more()
+        self._end_by(self.linger_s)
+
+    def _hear_no_more(self) -> None:
+        self._ended, self._unparsed = True, b""
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._end_by(self.linger_s)
 
     def _end_by(self, time_s: float) -> None:
         # While there is one, uvicorn leaves the transport open when the application has ended.
