@@ -5,7 +5,10 @@ Source: the protocol of the npm package graphql-ws, PROTOCOL.md.
 """
 
 import asyncio
+import json
+import re
 import time
+from collections.abc import Coroutine
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -22,6 +25,7 @@ from domain.base.errors import RateLimited, RequestError, Unauthenticated
 from domain.base.settings import Settings
 from graph.base.auth import actor_of, credentials_of
 from graph.base.context import Context
+from graph.base.documents import Ready, Refusal
 from graph.base.live import Live
 from graph.base.points import payer
 from graph.base.requests import Asked, NotARequest, asked, decoded
@@ -30,11 +34,16 @@ from graph.execution import Answer, Engine
 PROTOCOL = "graphql-transport-ws"
 INIT_DEADLINE_S = 10.0
 LONGEST_ID = 100
+# A message counts as one for each 16 KiB of it: what is read of a large one takes as long as of many small ones.
+COUNTED_AS_ONE = 16 * 1024
+# Operations that were taken back and have yet to end count beside those that run, up to as many again.
+ENDING_SHARE = 2
 # Of a frame's 125 bytes two are the code.
 LONGEST_REASON = 123
 BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NO_PROTOCOL = 4400, 4401, 4403, 4406
 TOO_LATE, TAKEN_ID, TOO_MANY, FAILED = 4408, 4409, 4429, 4500
 TRY_AGAIN_LATER = 1013
+_SURROGATE = re.compile("[\ud800-\udfff]")
 log = structlog.get_logger("graph")
 
 
@@ -45,6 +54,10 @@ class Closed(Exception):
         super().__init__(reason)
         self.code = code
         self.reason = reason
+
+
+class Gone(Exception):
+    """The other end has left, or the socket was closed meanwhile: there is nobody to tell anything."""
 
 
 class GraphQLOverSocket:
@@ -86,7 +99,7 @@ class Socket:
         self._was_asked = False
         self._is_acknowledged = False
         self._operations: dict[str, asyncio.Task[None]] = {}
-        # Those whose id is free again may still have something to end.
+        # Besides those: what was taken back and has something to end, and the watch over the caller.
         self._tasks: set[asyncio.Task[None]] = set()
         self._lease: Lease | None = None
         settings = context.settings
@@ -102,14 +115,20 @@ class Socket:
             await self._serve()
         except Closed as end:
             await self._close(end.code, end.reason)
+        except Gone:
+            pass
+        except Exception:
+            log.exception("a socket failed")
+            await self._close(FAILED, "Internal server error")
         finally:
             self._is_open = False
-            for task in self._tasks:
-                task.cancel()
-            if self._tasks:
-                await asyncio.wait(self._tasks)
-            if self._lease is not None:
-                self._lease.release()
+            self._stop()
+            try:
+                if self._tasks:
+                    await asyncio.wait(self._tasks)
+            finally:
+                if self._lease is not None:
+                    self._lease.release()
 
     async def _serve(self) -> None:
         try:
@@ -128,14 +147,15 @@ class Socket:
     async def _message(self) -> dict[str, Any] | None:
         """The next message; None once the socket is closed. Raises Closed for what is none."""
         received = await self._receive()
-        if received["type"] != "websocket.receive":
+        # What was sent before the client knew that this side has closed is not begun any more.
+        if received["type"] != "websocket.receive" or not self._is_open:
             return None
         if (text := received.get("text")) is None:
             raise Closed(BAD_REQUEST, "A message is text.")
-        if not self._messages.take():
+        if not self._messages.take(1 + len(text) // COUNTED_AS_ONE):
             raise Closed(TOO_MANY, f"At most {self._context.settings.messages_per_second} messages a second.")
         try:
-            message = decoded(text.encode("utf-8", "surrogatepass"))
+            message = decoded(text.encode())
         except NotARequest as fault:
             raise Closed(BAD_REQUEST, str(fault)) from None
         if type(message) is not dict or type(message.get("type")) is not str:
@@ -145,7 +165,7 @@ class Socket:
     async def _take(self, message: dict[str, Any]) -> None:
         kind, payload = message["type"], message.get("payload")
         if kind == "subscribe":
-            self._subscribe(_id(message), _request(payload))
+            await self._subscribe(_id(message), _request(payload))
         elif kind == "complete":
             if (task := self._operations.pop(_id(message), None)) is not None:
                 task.cancel()
@@ -184,78 +204,86 @@ class Socket:
         """Close the socket once the session or key of the caller, who opened it, does not hold any more."""
         with self._context.live.presence.watching(caller) as watched:
             await watched.ended.wait()
-        for task in self._operations.values():
-            task.cancel()
         await self._close(FORBIDDEN, "Forbidden")
 
-    def _subscribe(self, id: str, request: Asked) -> None:
+    async def _subscribe(self, id: str, request: Asked) -> None:
         if not self._is_acknowledged:
             raise Closed(UNAUTHORIZED, "Unauthorized")
         if id in self._operations:
             raise Closed(TAKEN_ID, f"Subscriber for {id} already exists")
-        self._operations[id] = self._begin(self._operate(id, request, len(self._operations)))
+        most = self._most_operations
+        if len(self._operations) < most and len(self._tasks) < most * ENDING_SHARE:
+            self._operations[id] = self._begin(self._operate(id, request))
+            return
+        # Told before anything else is read, so whoever does not take it cannot have more of it.
+        error = {"message": f"At most {most} operations run on a socket.", "extensions": {"code": RateLimited.code}}
+        await self._tell({"id": id, "type": "error", "payload": [error]})
 
-    def _begin(self, work: Any) -> "asyncio.Task[None]":
-        task: asyncio.Task[None] = asyncio.create_task(work)
+    def _begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _operate(self, id: str, request: Asked, beside: int) -> None:
+    async def _operate(self, id: str, request: Asked) -> None:
         """Run an operation, and tell what it gives. It is cancelled where nobody wants that any more."""
         try:
-            if beside >= self._most_operations:
-                message = f"At most {self._most_operations} operations run on a socket."
-                await self._end(
-                    id, Answer(None, [{"message": message, "extensions": {"code": RateLimited.code}}], False)
-                )
-                return
             found = await self._engine.found(request)
-            if found.kind != "subscription":
-                await self._end(id, await self._engine.run(found, request.variables, self._context))
-                return
-            async with aclosing(self._engine.follow(found, request.variables, self._context)) as answers:
-                async for answer in answers:
-                    if not answer.was_run:
-                        await self._end(id, answer)
-                        return
-                    await self._next(id, answer)
-            self._free(id)
-            await self._tell({"id": id, "type": "complete"})
-        except OSError:
-            # Who went away while something was sent to it: no fault, and nobody to tell.
+            if found.kind == "subscription":
+                await self._follow(id, found, request.variables)
+            else:
+                # An answer takes ten times as much as its text, and the text may have to wait until it is taken.
+                for text in _last(id, await self._engine.run(found, request.variables, self._context)):
+                    await self._tell_of(id, text)
+        except Gone:
             pass
         except Exception:
             log.exception("an operation failed")
             await self._close(FAILED, "Internal server error")
+        finally:
+            # Behind the last message, so that none of another operation is taken for one of this. A client who has it
+            # may use the id again: nothing was awaited since it was sent, so nothing was read.
+            if self._operations.get(id) is asyncio.current_task():
+                del self._operations[id]
 
-    async def _end(self, id: str, answer: Answer) -> None:
-        """Tell the only answer of an operation."""
-        self._free(id)
-        if answer.was_run:
-            await self._next(id, answer)
-            await self._tell({"id": id, "type": "complete"})
-        else:
-            await self._tell({"id": id, "type": "error", "payload": answer.errors})
+    async def _follow(self, id: str, found: Ready | Refusal, variables: dict[str, Any] | None) -> None:
+        async with aclosing(self._engine.follow(found, variables, self._context)) as answers:
+            async for answer in answers:
+                if not answer.was_run:
+                    await self._tell_of(id, _error(id, answer))
+                    return
+                await self._tell_of(id, _next(id, answer))
+        await self._tell_of(id, _complete(id))
 
-    async def _next(self, id: str, answer: Answer) -> None:
-        await self._tell({"id": id, "type": "next", "payload": answer.payload()})
-
-    def _free(self, id: str) -> None:
-        """Let the client use the id again: before the last message, at which it may do so."""
-        if self._operations.get(id) is asyncio.current_task():
-            del self._operations[id]
+    async def _tell_of(self, id: str, text: str) -> None:
+        """Send a message of the operation that runs in this task. Raises Gone where its id is not its own any more."""
+        if self._operations.get(id) is not asyncio.current_task():
+            raise Gone
+        await self._write(text)
 
     async def _tell(self, message: dict[str, Any]) -> None:
-        if self._is_open:
-            await self._send({"type": "websocket.send", "text": orjson.dumps(message).decode()})
+        await self._write(_text(message))
+
+    async def _write(self, text: str) -> None:
+        if not self._is_open:
+            raise Gone
+        try:
+            await self._send({"type": "websocket.send", "text": text})
+        except OSError:
+            raise Gone from None
 
     async def _close(self, code: int, reason: str) -> None:
+        """Say why, and end. What runs is ended before: what it has to send would hold this up."""
         if self._is_open:
             self._is_open = False
+            self._stop()
             fitting = reason.encode()[:LONGEST_REASON].decode(errors="ignore")
-            with suppress(OSError, RuntimeError):
+            with suppress(OSError):
                 await self._send({"type": "websocket.close", "code": code, "reason": fitting})
+
+    def _stop(self) -> None:
+        for task in self._tasks - {asyncio.current_task()}:
+            task.cancel()
 
 
 class Bucket:
@@ -267,26 +295,55 @@ class Bucket:
         self._tokens = float(most)
         self._at = time.monotonic()
 
-    def take(self) -> bool:
-        """Take one token, if there is one."""
+    def take(self, wanted: int = 1) -> bool:
+        """Take so many tokens, if there are; of a full bucket never more than it holds."""
         now = time.monotonic()
         self._tokens = min(self._most, self._tokens + (now - self._at) * self._rate)
         self._at = now
-        if self._tokens < 1:
+        if self._tokens < min(wanted, self._most):
             return False
-        self._tokens -= 1
+        self._tokens = max(0.0, self._tokens - wanted)
         return True
 
 
 def _id(message: dict[str, Any]) -> str:
     id = message.get("id")
     if type(id) is not str or not 1 <= len(id) <= LONGEST_ID:
-        raise Closed(BAD_REQUEST, f"A {message['type']} has an id: a string of 1 to {LONGEST_ID} characters.")
+        raise Closed(BAD_REQUEST, f"The id of a {message['type']} is a string of 1 to {LONGEST_ID} characters.")
+    if _SURROGATE.search(id):
+        raise Closed(BAD_REQUEST, "The id holds an unpaired surrogate.")
     return id
 
 
 def _request(payload: Any) -> Asked:
+    if type(payload) is not dict:
+        raise Closed(BAD_REQUEST, "The payload of a subscribe is an object.")
     try:
         return asked(payload)
     except NotARequest as fault:
         raise Closed(BAD_REQUEST, str(fault)) from None
+
+
+def _last(id: str, answer: Answer) -> list[str]:
+    """The messages with the only answer of an operation."""
+    return [_next(id, answer), _complete(id)] if answer.was_run else [_error(id, answer)]
+
+
+def _next(id: str, answer: Answer) -> str:
+    return _text({"id": id, "type": "next", "payload": answer.payload()})
+
+
+def _error(id: str, answer: Answer) -> str:
+    return _text({"id": id, "type": "error", "payload": answer.errors})
+
+
+def _complete(id: str) -> str:
+    return _text({"id": id, "type": "complete"})
+
+
+def _text(message: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(message).decode()
+    except TypeError:
+        # A ping may hold what orjson does not write: a long integer, an unpaired surrogate.
+        return json.dumps(message)
