@@ -4,7 +4,7 @@ import random
 import re
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import structlog
@@ -35,6 +35,12 @@ log = structlog.get_logger("graph")
 LONGEST_NUMBER = 400
 # Any of them makes a browser ask before it sends a GET of another origin's page.
 PREFLIGHTED = ("x-requested-with", "apollo-require-preflight", "x-apollo-operation-name")
+# Of a name in a path of the variables, which may be as long as a body.
+LONGEST_TOLD = 100
+# What holds strings.
+_HOLDING = (str, dict, list)
+# The place above, and the name or index in it.
+_Place: TypeAlias = "tuple[_Place | None, str | int]"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # No spelling of a field's name gets round this: GraphQL has no escapes in names, and an alias stands beside the name.
 _EVENT_CURSOR = "eventCursor"
@@ -70,7 +76,7 @@ async def begin(context: Context, *, shows_cursor: bool) -> Operation:
     except Exception as failure:
         # Raised to the fields that ask who calls; a field that does not ask, like signIn, still answers.
         refusal = failure
-    request_id, trace_id = _request_and_trace(context.connection)
+    request_id, trace_id = request_and_trace(context.connection)
     operation = Operation(caller, refusal, request_id, by_cookie=credentials is not None and credentials.is_cookie)
     operation.log_heads, operation.shows_cursor = log_heads, shows_cursor
     operation.started = started
@@ -144,7 +150,7 @@ def _refusal(fault: str, path: str) -> GraphQLError:
     return GraphQLError(fault, extensions={"code": "BAD_USER_INPUT", "path": path.split(".")})
 
 
-def _request_and_trace(connection: HTTPConnection) -> tuple[str, str]:
+def request_and_trace(connection: HTTPConnection) -> tuple[str, str]:
     """The ids that the other end sent, where they have the right form, else new ones.
 
     Source: W3C Trace Context, traceparent header.
@@ -161,19 +167,29 @@ def _new_id() -> str:
 
 def _bad_string(value: Any, path: str) -> str | None:
     """Where a string lies that the database cannot hold, or None. Iterative: nesting costs no stack."""
-    pending = [(value, path)]
+    # Paths are put together at a fault alone: a long name above many values would be copied for each of them.
+    pending: list[tuple[Any, _Place]] = [(value, (None, path))]
     while pending:
-        item, where = pending.pop()
+        item, place = pending.pop()
         if isinstance(item, str):
             if _is_bad(item):
-                return where
+                return _path(place)
         elif isinstance(item, dict):
             if any(_is_bad(key) for key in item):
-                return where
-            pending.extend((inner, f"{where}.{key}") for key, inner in item.items())
+                return _path(place)
+            pending.extend((inner, (place, key)) for key, inner in item.items() if isinstance(inner, _HOLDING))
         elif isinstance(item, list):
-            pending.extend((inner, f"{where}.{index}") for index, inner in enumerate(item))
+            pending.extend((inner, (place, index)) for index, inner in enumerate(item) if isinstance(inner, _HOLDING))
     return None
+
+
+def _path(place: "_Place") -> str:
+    names = list[str]()
+    above: _Place | None = place
+    while above is not None:
+        above, name = above
+        names.append(str(name)[:LONGEST_TOLD])
+    return ".".join(reversed(names))
 
 
 def _is_bad(text: str) -> bool:
