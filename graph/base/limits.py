@@ -34,12 +34,15 @@ from graph.base.prices import Prices, prices_of
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that a document may have. All but the first four and `source_bytes` are for each operation by itself,
-    with its fragments wherever they are spread."""
+    """The most that a document may have. The first four and `nesting` are for all of it, the others for each operation
+    by itself, with its fragments wherever they are spread."""
 
     source_bytes: int = 30_000
     tokens: int = 2_000
     definitions: int = 20
+    # Fields and fragments as they are written, in all definitions together. Validation compares those of a name with
+    # each other, and takes up all operations, whichever is to run: several of 300 fields each took half a second.
+    selections: int = 600
     # Of the brackets of a value, and of fields and fragments within each other: what reads a document calls itself for
     # each of them, and Python's stack ends. Fields alone may nest less, see `depth`.
     nesting: int = 60
@@ -164,6 +167,7 @@ def measured(schema: GraphQLSchema, document: DocumentNode, limits: Limits = LIM
         defaults = {each.variable.name.value: written(each.default_value) for each in variables}
         found[operation.name.value if operation.name else None] = Measured(counts, defaults, limits)
     _check(counter.unspread(), limits)
+    _at_most(limits, "selections", counter.visits)
     return found
 
 
