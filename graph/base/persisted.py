@@ -8,9 +8,8 @@ kept, once it was found to be right. With DOCUMENTS=persisted nothing runs that 
 import hashlib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
-
-import structlog
 
 from domain.adapters.documents import StoredDocuments
 from domain.base.errors import BadInput, RequestError, Unavailable
@@ -18,7 +17,6 @@ from graph.base.requests import Asked
 
 SHA256 = "sha256:"
 _DIGEST = re.compile("[0-9a-f]{64}")
-log = structlog.get_logger("graph")
 
 
 class DocumentNotFound(RequestError):
@@ -86,10 +84,9 @@ class Persisted:
         digest = _digest(asked)
         if digest is None or asked.query is None or self.only:
             return
-        try:
+        # What is not kept is sent again, and that Redis is away is in the log.
+        with suppress(Unavailable):
             await self._stored.put(digest, asked.query)
-        except Unavailable:
-            log.warning("a document was not kept: Redis is away")
 
 
 def _bare(name: str) -> str:
