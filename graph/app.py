@@ -23,7 +23,7 @@ from graph.base.live import Live
 from graph.base.persisted import Persisted
 from graph.execution import Engine
 from graph.graphiql.page import assets
-from graph.http import BODY_BYTES, PATH, SECURITY_HEADERS, GraphQLOverHTTP
+from graph.http import BODY_BYTES, PATH, GraphQLOverHTTP, security_headers
 from graph.schema import schema
 from graph.socket import GraphQLOverSocket
 
@@ -48,10 +48,14 @@ class Application:
             expose_headers=("Retry-After",),
             max_age=PREFLIGHT_S,
         )
+        self._headers = security_headers(settings)
         self.state = rest.state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and any(name == b"origin" for name, _ in scope["headers"]):
+            if scope["method"] == "OPTIONS":
+                # What answers a preflight knows of no other headers.
+                send = self._secured(send)
             await self._shared(scope, receive, send)
         else:
             await self._answer(scope, receive, send)
@@ -60,21 +64,20 @@ class Application:
         if scope["type"] == "lifespan":
             await self._rest(scope, receive, send)
         elif scope["path"] != PATH:
-            await self._rest(scope, receive, _with_security_headers(send))
+            await self._rest(scope, receive, self._secured(send))
         elif scope["type"] == "websocket":
             await self._socket(scope, receive, send)
         else:
             await self._http(scope, receive, send)
 
+    def _secured(self, send: Send) -> Send:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                told = {name.lower() for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(each for each in self._headers if each[0] not in told)]
+            await send(message)
 
-def _with_security_headers(send: Send) -> Send:
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            told = {name.lower() for name, _ in message["headers"]}
-            message["headers"] = [*message["headers"], *(each for each in SECURITY_HEADERS if each[0] not in told)]
-        await send(message)
-
-    return sending
+        return sending
 
 
 def create_app(settings: Settings, limits: Limits = LIMITS) -> Application:

@@ -5,7 +5,8 @@ Who accepts `application/graphql-response+json` is told by the status whether an
 Source: GraphQL over HTTP, the Working Draft of the GraphQL Foundation.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import parse_qsl
@@ -22,6 +23,7 @@ from graph.base.context import Context
 from graph.base.deadlines import Deadlines
 from graph.base.documents import Ready
 from graph.base.live import Live
+from graph.base.operations import request_and_trace
 from graph.base.requests import Asked, NotARequest, asked, decoded
 from graph.execution import Answer, Engine
 from graph.graphiql.page import POLICY, page
@@ -33,12 +35,20 @@ BODY_DEADLINE_S = 10.0
 # Of a GET: the five that a request has, and room for what somebody's tracker adds.
 MOST_PARAMETERS = 20
 RESPONSE, JSON, HTML = "application/graphql-response+json", "application/json", "text/html"
+CSP = b"content-security-policy"
 SECURITY_HEADERS = (
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (CSP, b"default-src 'none'; frame-ancestors 'none'"),
 )
+# Of this host alone, whose neighbors may have no TLS. Browsers heed it only where it came over TLS, so a proxy that
+# takes HTTP too needs no case of its own. Source: RFC 6797.
+HSTS = (b"strict-transport-security", b"max-age=31536000")
+# A cache that keeps answers all the same shall know what they depend on.
+VARY = (b"vary", b"Accept")
+QVALUE = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 Headers = Mapping[bytes, bytes]
 log = structlog.get_logger("graph")
 
@@ -57,6 +67,11 @@ class Refused(Exception):
         self.headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
 
 
+def security_headers(settings: Settings) -> list[tuple[bytes, bytes]]:
+    """What every answer carries. Source: OWASP, HTTP Security Response Headers."""
+    return [*SECURITY_HEADERS, HSTS] if settings.public_url.startswith("https://") else list(SECURITY_HEADERS)
+
+
 @dataclass
 class Reply:
     """What is sent back."""
@@ -66,12 +81,13 @@ class Reply:
     status: int = 200
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
-    async def send(self, send: Send) -> None:
-        """Send it."""
+    async def send(self, send: Send, always: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send it, with the headers that are always sent."""
         headers = [
             (b"content-type", f"{self.media_type}; charset=utf-8".encode()),
             (b"content-length", b"%d" % len(self.body)),
-            *SECURITY_HEADERS,
+            VARY,
+            *always,
             *self.headers,
         ]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
@@ -94,14 +110,18 @@ class GraphQLOverHTTP:
         self._adapters = adapters
         self._live = live
         self._bodies = Deadlines(BODY_DEADLINE_S)
+        self._headers = security_headers(settings)
+        # The page's own policy in the place of the others': of two a browser lets pass what both do, which is nothing.
+        self._page_headers = [header for header in self._headers if header[0] != CSP] + [(CSP, POLICY)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Of a header that is sent twice the first counts.
-        headers = dict(reversed(scope["headers"]))
-        media_type = JSON
+        headers: Headers = dict(scope["headers"])
+        if len(headers) < len(scope["headers"]):
+            headers = _joined(scope["headers"])
+        media_type, always = JSON, self._headers
         try:
-            if scope["method"] == "GET" and (shown := self._page(scope, headers)) is not None:
-                reply = shown
+            if scope["method"] == "GET" and _is_for_page(scope, headers):
+                reply, always = Reply(page().encode(), HTML), self._page_headers
             else:
                 media_type = accepted(headers.get(b"accept", b""))
                 reply = await self._answered(scope, headers, receive, media_type)
@@ -110,17 +130,12 @@ class GraphQLOverHTTP:
         except ClientGone:
             return
         except Exception:
-            log.exception("a request failed")
-            error = {"message": "Something went wrong on our side.", "extensions": {"code": "INTERNAL"}}
+            request_id, trace_id = request_and_trace(HTTPConnection(scope))
+            log.exception("a request failed", request_id=request_id, trace_id=trace_id)
+            extensions = {"code": "INTERNAL", "requestId": request_id}
+            error = {"message": "Something went wrong on our side.", "extensions": extensions}
             reply = Reply(orjson.dumps({"errors": [error]}), media_type, 500)
-        await reply.send(send)
-
-    def _page(self, scope: Scope, headers: Headers) -> Reply | None:
-        """GraphiQL, for a browser that asks for nothing else."""
-        if scope["query_string"] or HTML.encode() not in headers.get(b"accept", b""):
-            return None
-        policy = (b"content-security-policy", POLICY)
-        return Reply(page().encode(), HTML, headers=[policy])
+        await reply.send(send, always)
 
     async def _answered(self, scope: Scope, headers: Headers, receive: Receive, media_type: str) -> Reply:
         is_get = scope["method"] == "GET"
@@ -137,6 +152,11 @@ class GraphQLOverHTTP:
         context = Context(self._settings, self._adapters, HTTPConnection(scope), cookies, self._live)
         answer = await self._engine.run(found, request.variables, context)
         return _reply(answer, media_type, cookies)
+
+
+def _is_for_page(scope: Scope, headers: Headers) -> bool:
+    """Whether a browser asks, and for nothing else."""
+    return not scope["query_string"] and HTML.encode() in headers.get(b"accept", b"").lower()
 
 
 def _reply(answer: Answer, media_type: str, cookies: Cookies) -> Reply:
@@ -172,20 +192,39 @@ def accepted(accept: bytes) -> str:
 def _weight(offered: str, accept: str, *, is_default: bool) -> float:
     """How much the header wants it, 0 to 1, by the most exact of its ranges that holds it."""
     found = (-1, 0.0)
-    for each in accept.split(","):
-        range_, *parameters = (part.strip().lower() for part in each.split(";"))
-        told = dict(part.partition("=")[::2] for part in parameters)
-        if told.get("charset", "utf-8").strip('"') not in ("utf-8", "utf8"):
+    for each in accept.lower().split(","):
+        range_, _, rest = each.partition(";")
+        told = _parameters(rest)
+        if not _is_utf8(told):
             continue
-        exactness = {offered: 2, "application/*": 1, "*/*": 0}.get(range_)
+        exactness = {offered: 2, "application/*": 1, "*/*": 0}.get(range_.strip())
         if exactness is None or (exactness < 2 and not is_default):
             continue
-        try:
-            weight = min(max(float(told.get("q", "1")), 0.0), 1.0)
-        except ValueError:
-            weight = 0.0
-        found = max(found, (exactness, weight))
+        weight = told.get("q", "1")
+        found = max(found, (exactness, float(weight) if QVALUE.fullmatch(weight) else 0.0))
     return found[1]
+
+
+def _joined(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Headers of which some are sent several times, which means their values in a list. Source: RFC 9110, 5.3."""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        found[name] = found[name] + b", " + value if name in found else value
+    return found
+
+
+def _parameters(text: str) -> dict[str, str]:
+    """Of a media type, in lower case. Of one that is there twice both values, which is none that is known."""
+    found: dict[str, str] = {}
+    for each in text.split(";"):
+        name, _, value = (part.strip() for part in each.partition("="))
+        value = value.strip('"')
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def _is_utf8(parameters: Mapping[str, str]) -> bool:
+    return parameters.get("charset", "utf-8") in ("utf-8", "utf8")
 
 
 async def _read(headers: Headers, receive: Receive, deadlines: Deadlines) -> bytes:
@@ -217,7 +256,7 @@ def _too_large() -> Refused:
 
 
 def _of_body(headers: Headers, body: bytes) -> Asked:
-    if headers.get(b"content-encoding", b"identity") != b"identity":
+    if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
         raise Refused(415, "A body is taken as it is, without a Content-Encoding.", accept_encoding="identity")
     if not _is_json(headers.get(b"content-type", b"")):
         raise Refused(415, f"A body has to be {JSON} in UTF-8.", accept_post=JSON)
@@ -227,12 +266,10 @@ def _of_body(headers: Headers, body: bytes) -> Asked:
         raise Refused(400, str(fault)) from None
 
 
+@lru_cache(maxsize=256)
 def _is_json(content_type: bytes) -> bool:
-    if content_type == b"application/json":
-        return True
     named, _, parameters = content_type.decode("latin-1").lower().partition(";")
-    charset = parameters.strip().replace(" ", "").replace('"', "")
-    return named.strip() == JSON and charset in ("", "charset=utf-8", "charset=utf8")
+    return named.strip() == JSON and _is_utf8(_parameters(parameters))
 
 
 def _of_url(query_string: bytes) -> Asked:
