@@ -53,7 +53,7 @@ class Refusal:
     shows_cursor = False
 
     def __init__(self, *faults: GraphQLError) -> None:
-        self.errors = [dict(coded(fault, None).formatted) for fault in faults[:MOST_FAULTS]]
+        self.errors = [_unsuggested(dict(coded(fault, None).formatted)) for fault in faults[:MOST_FAULTS]]
 
 
 class Ready:
@@ -169,6 +169,12 @@ class Documents:
         # GraphQL has no escapes in names: a document without the word has no such directive, and pays for no rule.
         rules = (*self._rules, OnlyOnMutations) if NAME in text else self._rules
         return validate(self._schema, document, rules, max_errors=MOST_FAULTS, hide_suggestions=True)
+
+
+def _unsuggested(error: dict[str, Any]) -> dict[str, Any]:
+    """The error without what a rule proposes though it was told to hide that."""
+    error["message"] = error["message"].partition(" Did you mean ")[0]
+    return error
 
 
 def _no_choice(operations: list[OperationDefinitionNode], name: str | None) -> str:

@@ -11,6 +11,8 @@ from graph.base.operations import LONGEST_NUMBER
 
 # What reads or checks a value goes down into it; Python's stack takes a few hundred levels of that.
 MOST_DEPTH = 100
+# Values within values, which cost much more than their bytes: a mebibyte holds 350,000 empty lists.
+MOST_VALUES = 50_000
 # Of an integer that does not fit into 64 bits orjson makes a float; one of so few digits always fits.
 FITTING_DIGITS = 18
 LONGEST_NAME = 100
@@ -43,8 +45,10 @@ def decoded(text: bytes) -> Any:
     else:
         if _has_long_number(text):
             found = _slowly(text)
-    if text.count(b"[") + text.count(b"{") > MOST_DEPTH and _depth(found) > MOST_DEPTH:
-        raise NotARequest(f"The JSON nests deeper than {MOST_DEPTH} levels.")
+    brackets = text.count(b"[") + text.count(b"{")
+    # Whatever has no more of these has not too much; of those that have, texts may hold them.
+    if brackets > MOST_DEPTH or (len(text) > MOST_VALUES and brackets + text.count(b",") > MOST_VALUES):
+        _check_size(found)
     return found
 
 
@@ -118,12 +122,16 @@ def _not_too_long(digits: str) -> int:
     return int(digits)
 
 
-def _depth(found: Any) -> int:
-    """How deep it nests, or as deep as it was looked into. Level by level: nesting costs no stack."""
-    depth, level = 0, [found] if type(found) in (dict, list) else []
-    while level and depth <= MOST_DEPTH:
-        # A quarter of a million of them take some milliseconds, so they are not looked at one by one.
+def _check_size(found: Any) -> None:
+    """Raises NotARequest for what nests too deep or holds too much. Level by level: nesting costs no stack."""
+    depth, values, level = 0, 0, [found] if type(found) in (dict, list) else []
+    while level:
+        values += sum(map(len, level))
+        if values > MOST_VALUES:
+            raise NotARequest(f"The JSON holds more than {MOST_VALUES} values.")
+        # Tens of thousands take some milliseconds, so they are not looked at one by one.
         below = [inner.values() if type(inner) is dict else inner for inner in level]
         level = [each for inner in below for each in inner if type(each) in (dict, list)]
         depth += 1
-    return depth
+        if depth > MOST_DEPTH:
+            raise NotARequest(f"The JSON nests deeper than {MOST_DEPTH} levels.")
