@@ -84,6 +84,15 @@ def inlined_in_fragments(number: int) -> str:
     return f"{{ task(id: 1) {{ {'... { ' * rest}...F0{' }' * rest} }} }} {chain}"
 
 
+def selected(number: int) -> str:
+    """So many selections in three operations, each of which has its own fields and half of what may be spread."""
+    first, rest = divmod(number - 4, 3)
+    own = [
+        f"query Q{n} {{ viewer {{ {'... { email } ' * (first // 2)} {'email ' * (first % 2)} }} }} " for n in range(3)
+    ]
+    return "".join(own) + "fragment F on Viewer { email " + "email " * rest + "}"
+
+
 CASES = [
     ("depth", nested),
     ("depth", nested_by_fragments),
@@ -97,6 +106,7 @@ CASES = [
     ("directives", halves("... @skip(if: true) { title }")),
     ("root_fields", roots),
     ("root_fields", roots_by_fragments),
+    ("selections", selected),
     ("definitions", operations),
     ("definitions", fragments),
     ("variables", variables),
