@@ -33,7 +33,7 @@ class Comment(Node):
     author: Actor | None = to_one(
         actors.by_refs, key=("author_kind", "author_id"), description="Who wrote it; null when that is unknown."
     )
-    body: str = column("At most 20,000 characters.")
+    body: str = column("At most 20,000 characters.", long=True)
     mentions: list[User] = to_many(queries.mentions_of, description="Whom the body names; at most 50.")
     reply_to: "Comment | None" = to_one(
         queries.by_ids, key="reply_to_id", description="The comment that it answers; null once that is gone."

@@ -76,8 +76,8 @@ class FieldChange:
     """One field of the subject, or beside it, before and after. Both are null once the values were erased."""
 
     field: str = computed(_name, needs=(), description="Its name.")
-    before: JSON | None = computed(_before, needs=(), description="Its value before; ids for a reference.")
-    after: JSON | None = computed(_after, needs=(), description="Its value after; ids for a reference.")
+    before: JSON | None = computed(_before, needs=(), description="Its value before; ids for a reference.", long=True)
+    after: JSON | None = computed(_after, needs=(), description="Its value after; ids for a reference.", long=True)
     before_node: Node | None = computed(
         _before_node, needs=(), description="What `before` refers to; null when the viewer may not see it."
     )

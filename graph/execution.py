@@ -17,6 +17,7 @@ from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from domain.base.errors import RateLimited, RequestError, Timeout, TooComplex
+from graph.base.answers import check_size
 from graph.base.context import Context, Operation
 from graph.base.cost import Estimate
 from graph.base.deadlines import Deadlines
@@ -143,7 +144,7 @@ class Engine:
 
     async def _charge(self, found: Ready | Refusal, variables: dict[str, Any], context: Context) -> None:
         """Let the caller pay. Raises NotRun where an operation costs more than any may, or than the caller has left."""
-        cost, excess = Estimate(1, 0), None
+        cost, excess = Estimate(1), None
         if isinstance(found, Ready):
             try:
                 cost = found.measured.check(variables)
@@ -206,6 +207,11 @@ def _shown(error: GraphQLError, operation: Operation | None = None) -> dict[str,
 
 
 def _told(result: ExecutionResult, operation: Operation) -> Answer:
+    if operation.charge is not None:
+        try:
+            check_size(result.data, operation.charge.cost)
+        except TooComplex as fault:
+            return _failed(fault, operation)
     return Answer(result.data, [_shown(error, operation) for error in result.errors] if result.errors else [])
 
 

@@ -130,7 +130,7 @@ class Preferences(FromRow):
     email_on_assignment: bool = column("A task was assigned to me.")
     email_on_mention: bool = column("A comment mentions me.")
     email_on_invitation: bool = column("An invitation I sent was accepted.")
-    settings: JSON = computed(_settings, needs=("settings",), description="Whatever a client keeps here.")
+    settings: JSON = computed(_settings, needs=("settings",), description="Whatever a client keeps here.", long=True)
     updated_at: datetime = column("The last change.")
 
 

@@ -81,7 +81,7 @@ class Project(Node):
     )
     key: str = column("Short upper-case prefix of the task identifiers, unique in the organization, for example WEB.")
     name: str = column("What it is called.")
-    description: str | None = column("What it is about, as Markdown.")
+    description: str | None = column("What it is about, as Markdown.", long=True)
     status: ProjectStatus = column("Where it stands.")
     lead: User | None = to_one(identity_queries.by_ids, key="lead_id", description="Who answers for it.")
     start_date: date | None = column("The day it begins.")

@@ -80,7 +80,7 @@ class Task(Node):
     organization: Organization = to_one(organization_queries.by_ids, key="org_id", description="Whose it is.")
     project: Project = to_one(project_queries.by_ids, key="project_id", description="Where it belongs.")
     title: str = column("What is to be done.")
-    description: str | None = column("More about it, as Markdown.")
+    description: str | None = column("More about it, as Markdown.", long=True)
     state: WorkflowState = to_one(project_queries.states_by_ids, key="state_id", description="How far it is.")
     available_transitions: list[WorkflowState] = computed(
         _available_transitions,

@@ -6,6 +6,7 @@ once; what hangs on variables is kept as a product of their sizes, and worked ou
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from heapq import nlargest
 from math import prod
 from typing import Any, NamedTuple
@@ -88,11 +89,22 @@ def size_of(node: FieldNode, price: Price) -> int | Size:
     return sources[0] if isinstance(sources[0], int) else Size(tuple(sources), price.asked_by_list, price.otherwise)
 
 
+class Kind(Enum):
+    """What a field adds to."""
+
+    LOAD = auto()
+    WORK = auto()
+    """What is paid whatever it loads."""
+    TEXT = auto()
+    """Long texts that may be shown. They are free."""
+
+
 class Estimate(NamedTuple):
-    """Points: all that it may cost, at least one, and those of them that are for work, whatever it loads."""
+    """Points, at least one; how many of them are for work, whatever it loads; and how many long texts may be shown."""
 
     points: int
-    work: int
+    work: int = 0
+    texts: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -140,17 +152,14 @@ class _Page:
     counted: bool = field(default=False)
 
 
-def terms(parts: Iterable[Part | Spread]) -> Iterator[tuple[Path, Factor, bool]]:
-    """What each field costs by itself, without what is below it, and whether that is work, whatever it loads.
-
-    Takes a step for each field with its fragments.
-    """
+def terms(parts: Iterable[Part | Spread]) -> Iterator[tuple[Path, Factor, Kind]]:
+    """What each field adds by itself, without what is below it. Takes a step for each field with its fragments."""
     return _terms(parts, (), Factor(), None)
 
 
 def _terms(
     parts: Iterable[Part | Spread], path: Path, factor: Factor, page: _Page | None
-) -> Iterator[tuple[Path, Factor, bool]]:
+) -> Iterator[tuple[Path, Factor, Kind]]:
     for part in parts:
         if isinstance(part, Spread):
             yield from _terms(part.parts, path, factor, page)
@@ -158,17 +167,19 @@ def _terms(
         price, here, many = part.price, (*path, part.key), factor
         if price.points:
             own = factor.times(price.points)
-            yield here, own.times(part.size) if price.points_each else own, True
+            yield here, own.times(part.size) if price.points_each else own, Kind.WORK
         if price.of_page and page is not None and not page.counted:
             page.counted = True
-            yield page.path, page.factor.times(page.size), False
+            yield page.path, page.factor.times(page.size), Kind.LOAD
         if price.is_list:
             if price.as_asked and page is not None:
                 many = factor.times(page.size)
             else:
                 many = factor.times(part.size if price.asked else price.length)
         if price.objects:
-            yield here, many, False
+            yield here, many, Kind.LOAD
+        if price.text:
+            yield here, factor, Kind.TEXT
         inner = _Page(here, factor, part.size) if price.asked and not price.is_list else None
         yield from _terms(part.below, here, many, inner)
 
@@ -178,15 +189,16 @@ class Sum:
 
     def __init__(self, parts: list[Part | Spread], defaults: Mapping[str, Known]) -> None:
         self._parts = parts
-        loads, works = dict[tuple[Size, ...], int](), dict[tuple[Size, ...], int]()
-        for _, factor, is_work in terms(parts):
-            products = works if is_work else loads
+        found: dict[Kind, dict[tuple[Size, ...], int]] = {kind: {} for kind in Kind}
+        for _, factor, kind in terms(parts):
+            products = found[kind]
             products[factor.sizes] = capped(products.get(factor.sizes, 0) + factor.number)
-        sizes = {size for products in (loads, works) for each in products for size in each}
+        sizes = {size for products in found.values() for each in products for size in each}
         names = {source for size in sizes for source in size.sources if isinstance(source, str)}
         self._asked = [(name, defaults.get(name)) for name in sorted(names)]
-        self._loads = [Factor(number, each) for each, number in loads.items()]
-        self._works = [Factor(number, each) for each, number in works.items()]
+        self._factors = {
+            kind: [Factor(number, each) for each, number in products.items()] for kind, products in found.items()
+        }
         self._kept: dict[tuple[Known, ...], Estimate] = {}
         self._fixed = None if self._asked else self._total({})
 
@@ -205,8 +217,9 @@ class Sum:
     def dearest(self, variables: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The three paths that cost most by themselves: response keys, and the points of their own objects."""
         values, found = self._values(self._key(variables)), dict[Path, int]()
-        for path, factor, _ in terms(self._parts):
-            found[path] = capped(found.get(path, 0) + factor.of(values))
+        for path, factor, kind in terms(self._parts):
+            if kind is not Kind.TEXT:
+                found[path] = capped(found.get(path, 0) + factor.of(values))
         return [
             {"path": list(path), "cost": cost} for path, cost in nlargest(DEAREST, found.items(), lambda item: item[1])
         ]
@@ -218,5 +231,6 @@ class Sum:
         return {name: said for (name, _), said in zip(self._asked, key, strict=True)}
 
     def _total(self, values: Mapping[str, Known]) -> Estimate:
-        work = capped(sum(factor.of(values) for factor in self._works))
-        return Estimate(max(1, capped(work + sum(factor.of(values) for factor in self._loads))), work)
+        sums = {kind: capped(sum(each.of(values) for each in factors)) for kind, factors in self._factors.items()}
+        work = sums[Kind.WORK]
+        return Estimate(max(1, capped(work + sums[Kind.LOAD])), work, sums[Kind.TEXT])

@@ -27,9 +27,10 @@ Read = Callable[..., Awaitable[dict[Any, Any]]]
 Key = str | tuple[str, ...]
 
 
-def column(description: str) -> Any:
-    """A column of the row, under its own name."""
-    return strawberry.field(description=description, metadata={DECLARED: Declared("column")})
+def column(description: str, *, long: bool = False) -> Any:
+    """A column of the row, under its own name. `long`: it may hold a text that is longer than a line."""
+    metadata = {DECLARED: Declared("column"), **priced(text=long)}
+    return strawberry.field(description=description, metadata=metadata)
 
 
 def to_one(read: Read, *, key: Key, description: str) -> Any:
@@ -126,12 +127,15 @@ def computed(
     through: bool = False,
     cost: int | None = None,
     length: int | None = None,
+    long: bool = False,
 ) -> Any:
     """The exception: a function of the row (`root`), `info` and its arguments, and the columns that it reads.
 
-    `cost`: its points in a document's cost, beside its objects; `length`: as how many of them a list counts there.
+    `cost`: its points in a document's cost, beside its objects; `length`: as how many of them a list counts there;
+    `long`: it may give a text that is longer than a line.
     """
-    return _field(function, Declared("function", needs, through=through), description, points=cost, length=length)
+    declared = Declared("function", needs, through=through)
+    return _field(function, declared, description, points=cost, length=length, text=long)
 
 
 def viewer_permissions(*, key: str = "org_id") -> Any:

@@ -47,7 +47,7 @@ class Charge:
 
     def settled(self, points: Points, loaded: int) -> dict[str, Any]:
         """Give back what was not loaded, and say how it stands now: `extensions.cost` of the answer."""
-        estimated, work = self.cost
+        estimated, work, _ = self.cost
         charged = max(1, min(estimated, work + loaded))
         if self.balance is not None:
             points.give_back(self.balance, estimated - charged)

@@ -42,7 +42,8 @@ class Cost:
     `points`: for the field itself, each time it is read. `length`: as how many objects a list counts. `per`: the
     argument that says on how many things it works, by its items or as a number; the points are for each of them.
     `as_asked`: a list as long as the field around it was asked to work on. `of_page`: a part of a connection's page,
-    whose rows are counted once for the connection. `objects`: False where its objects were counted before.
+    whose rows are counted once for the connection. `objects`: False where its objects were counted before. `text`: it
+    is free, and may hold a text as long as a page or a book.
     """
 
     points: int = 0
@@ -51,6 +52,7 @@ class Cost:
     as_asked: bool = False
     of_page: bool = False
     objects: bool = True
+    text: bool = False
 
 
 def priced(**stated: Any) -> dict[str, Cost]:
@@ -71,6 +73,7 @@ class Price:
     as_asked: bool = False
     of_page: bool = False
     objects: bool = False
+    text: bool = False
     asked: tuple[str, ...] = ()
     asked_by_list: bool = False
     otherwise: int = 1
@@ -78,8 +81,8 @@ class Price:
 
     @property
     def counts(self) -> bool:
-        """Whether it costs anything by itself."""
-        return bool(self.points or self.objects or self.of_page)
+        """Whether it costs anything by itself, or may be long."""
+        return bool(self.points or self.objects or self.of_page or self.text)
 
 
 UNKNOWN = Price()
@@ -126,6 +129,7 @@ class Prices:
             length=stated.length,
             as_asked=stated.as_asked or stated.of_page,
             of_page=stated.of_page,
+            text=stated.text,
             objects=stated.objects and not stated.of_page and not hands_on and self._is_row(named),
             asked=asked,
             asked_by_list=by_list,

@@ -1,0 +1,39 @@
+"""How large an answer may be. What is read is bounded by its points; texts are free and shown as often as asked."""
+
+from typing import Any
+
+from domain.base.errors import TooComplex
+from graph.base.cost import Estimate
+
+MOST_CHARACTERS = 16 * 1024 * 1024
+# The longest that there is: the description of a task.
+LONGEST_TEXT = 100_000
+# So few objects cannot make an answer too large by short values alone: each has at most 300, of 500 characters.
+UNMEASURED_POINTS = 2_000
+UNMEASURED_TEXTS = MOST_CHARACTERS // LONGEST_TEXT
+# What a key, or a value that is no text, takes beside quotes and commas.
+_SHORT = 16
+
+
+def check_size(data: Any, estimate: Estimate) -> None:
+    """Raises TooComplex for an answer that is too large to be written. Looks only at those that may be."""
+    if estimate.texts > UNMEASURED_TEXTS or estimate.points > UNMEASURED_POINTS:
+        size = _size(data, {})
+        if size > MOST_CHARACTERS:
+            # A mutation is done by now, and its caller has to know that it is not the change that was refused.
+            raise TooComplex("answer to what was run", allowed=MOST_CHARACTERS, found=size)
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """About how many characters it is written with. An object that stands at many places is looked at once."""
+    kind = type(value)
+    if kind is str:
+        return len(value)
+    if kind is dict:
+        size = known.get(id(value))
+        if size is None:
+            size = known[id(value)] = sum([_size(each, known) + _SHORT for each in value.values()])
+        return size
+    if kind is list:
+        return sum([_size(each, known) for each in value])
+    return _SHORT
