@@ -100,7 +100,9 @@ async def test_no_document_and_no_variable_is_in_the_log(
 ) -> None:
     with caplog.at_level("DEBUG"):
         await target.ask(document)
-        await target.ask(document.replace(f'"{SECRET}"', "$v").replace("mutation", "mutation ($v: String!)"), v=SECRET)
+        await target.ask(
+            document.replace(f'"{SECRET}"', "$v").replace("mutation", "mutation ($v: String!)"), variables={"v": SECRET}
+        )
         await target.ask("{ __typename }", variables={"v": SECRET}, operationName=SECRET)
 
     assert lines
