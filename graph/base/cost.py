@@ -16,7 +16,7 @@ from graphql import FieldNode, IntValueNode, ListValueNode, ValueNode, VariableN
 from graph.base.prices import Price
 
 # Whatever is larger counts as this: enough to be refused, and a number that clients can read as an Int.
-MOST = 1_000_000_000
+MOST = 10_000_000
 _MOST_DIGITS = len(str(MOST))
 # A client has a few page sizes; who sends others each time pays for the sum and not with the server's memory.
 MOST_KEPT = 64
