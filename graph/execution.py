@@ -87,40 +87,36 @@ class Engine:
         if persisted is None or not (persisted.only or text is None or request.extensions):
             return self._documents.of(text or "", request.operation_name)
         try:
-            found = self._documents.of(await persisted.text(request), request.operation_name)
-            if isinstance(found, Ready):
-                await persisted.keep(request)
-            return found
+            return self._documents.of(await persisted.text(request), request.operation_name)
         except RequestError as fault:
             return Refusal(GraphQLError(fault.message, original_error=fault))
 
-    async def run(self, found: Ready | Refusal, variables: dict[str, Any] | None, context: Context) -> Answer:
-        """The answer to a query or a mutation, or to what is refused."""
+    async def run(self, found: Ready | Refusal, request: Asked, context: Context) -> Answer:
+        """The answer to a query or a mutation, or to what is refused: what `found` gave for the request."""
         if found.kind == "subscription":
             found = Refusal(GraphQLError("Subscriptions come over graphql-transport-ws."))
         operation = await begin(context, shows_cursor=found.shows_cursor)
         answer = Answer(was_run=False)
         try:
-            await self._charge(found, variables or {}, context)
-            execution = self._execution(found, variables or {}, context)
+            await self._charge(found, request, context)
+            execution = self._execution(found, request.variables or {}, context)
             answer = await self._answer(execution, operation)
         except NotRun as refused:
             answer = refused.answer
         finally:
             await end(operation, found.name, found.kind, answer.errors)
         if operation.charge is not None:
-            answer.extensions = {"cost": operation.charge.settled(context.adapters.points, operation.loaded)}
+            loaded = None if operation.pays_all else operation.loaded
+            answer.extensions = {"cost": operation.charge.settled(context.adapters.points, loaded)}
         return answer
 
-    async def follow(
-        self, found: Ready | Refusal, variables: dict[str, Any] | None, context: Context
-    ) -> AsyncGenerator[Answer, None]:
+    async def follow(self, found: Ready | Refusal, request: Asked, context: Context) -> AsyncGenerator[Answer, None]:
         """The answers of a subscription, one for each event. Closing it ends the subscription."""
         operation = await begin(context, shows_cursor=found.shows_cursor)
         answer = Answer(was_run=False)
         try:
-            await self._charge(found, variables or {}, context)
-            execution = self._execution(found, variables or {}, context)
+            await self._charge(found, request, context)
+            execution = self._execution(found, request.variables or {}, context)
             source: Any = create_source_event_stream(execution)
             if not isinstance(source, AsyncIterable | ExecutionResult):
                 source = await source
@@ -142,12 +138,15 @@ class Engine:
         finally:
             await end(operation, found.name, found.kind, answer.errors)
 
-    async def _charge(self, found: Ready | Refusal, variables: dict[str, Any], context: Context) -> None:
-        """Let the caller pay. Raises NotRun where an operation costs more than any may, or than the caller has left."""
+    async def _charge(self, found: Ready | Refusal, request: Asked, context: Context) -> None:
+        """Let the caller pay, and keep the document where the request wants that.
+
+        Raises NotRun where an operation costs more than any may, or than the caller has left.
+        """
         cost, excess = Estimate(1), None
         if isinstance(found, Ready):
             try:
-                cost = found.measured.check(variables)
+                cost = found.measured.check(request.variables or {})
             except TooComplex as fault:
                 excess = fault
         operation = context.operation
@@ -160,6 +159,8 @@ class Engine:
             raise NotRun([_refused(fault)], fault) from None
         if excess is not None:
             raise NotRun([_refused(excess)])
+        if self._persisted is not None and request.extensions and isinstance(found, Ready):
+            await self._persisted.keep(request)
 
     def _execution(
         self, found: Ready | Refusal, variables: dict[str, Any], context: Context
@@ -196,6 +197,7 @@ class Engine:
                 if not isinstance(result, ExecutionResult):
                     result = await result
         except TimeoutError:
+            operation.pays_all = True
             return _failed(Timeout("It took too long and was given up. Ask for less at once."), operation)
         except Exception as fault:
             return _failed(fault, operation)

@@ -1,7 +1,7 @@
 """GraphQL over HTTP, straight from ASGI: what a request has to be, and what its answer looks like.
 
 Who accepts `application/graphql-response+json` is told by the status whether anything was run; who knows
-`application/json` alone gets 200 for every answer of GraphQL, as it always was.
+`application/json` alone gets 200 for every answer of GraphQL, as it always was, but for 429.
 Source: GraphQL over HTTP, the Working Draft of the GraphQL Foundation.
 """
 
@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from domain.adapters.wiring import Adapters
+from domain.base.errors import Unavailable
 from domain.base.settings import Settings
 from graph.base.context import Context
 from graph.base.deadlines import Deadlines
@@ -150,7 +151,7 @@ class GraphQLOverHTTP:
             raise Refused(405, f"A {found.kind} is not sent by GET.", allow="POST")
         cookies = Cookies()
         context = Context(self._settings, self._adapters, HTTPConnection(scope), cookies, self._live)
-        answer = await self._engine.run(found, request.variables, context)
+        answer = await self._engine.run(found, request, context)
         return _reply(answer, media_type, cookies)
 
 
@@ -166,7 +167,8 @@ def _reply(answer: Answer, media_type: str, cookies: Cookies) -> Reply:
         if answer.excess.retry_after_s is not None:
             reply.headers.append((b"retry-after", b"%d" % answer.excess.retry_after_s))
     elif not answer.was_run and media_type == RESPONSE:
-        reply.status = 400
+        is_away = any(error.get("extensions", {}).get("code") == Unavailable.code for error in answer.errors)
+        reply.status = 503 if is_away else 400
     return reply
 
 

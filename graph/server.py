@@ -60,4 +60,6 @@ def configuration(app: ASGIApp, settings: Settings, *, lifespan: bool = True) ->
         forwarded_allow_ips=list(settings.forwarded_allow_ips),
         backlog=BACKLOG,
         timeout_graceful_shutdown=REQUESTS_DEADLINE_S,
+        # A request that was sent behind another one is begun by that one's task, and would know its caller.
+        reset_contextvars=True,
     )

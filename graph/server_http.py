@@ -326,8 +326,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _settle(self) -> None:
         """Wait for what has to come next."""
-        if self._ended or self.transport.is_closing():
+        if self.transport.is_closing():
             self._stop_waiting()
+        elif self._ended:
+            # It lingers, and its timer ends it.
+            return
         elif self._is_answering():
             self.waiting.pop(self, None)
             if self._timer is not None:

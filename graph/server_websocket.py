@@ -155,7 +155,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._end_soon()
 
     def keepalive_timeout(self) -> None:
-        super().keepalive_timeout()
+        # Uvicorn closes with 1011 here, at which the client of graphql-ws gives up for good; after 1001 it comes back.
+        self.pong_timer = None
+        self.pending_ping_payload = None
+        if not self.close_sent and not self.transport.is_closing():
+            self.conn.fail(CloseCode.GOING_AWAY, "no pong came")
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+            self.transport.close()
         self._end_soon()
 
     def on_task_complete(self, task: "asyncio.Task[None]") -> None:

@@ -5,6 +5,7 @@ Source: the protocol of the npm package graphql-ws, PROTOCOL.md.
 """
 
 import asyncio
+import contextvars
 import json
 import re
 import time
@@ -27,6 +28,7 @@ from graph.base.auth import actor_of, credentials_of
 from graph.base.context import Context
 from graph.base.documents import Ready, Refusal
 from graph.base.live import Live
+from graph.base.operations import hold_cookie_to_its_origin
 from graph.base.points import payer
 from graph.base.requests import Asked, NotARequest, asked, decoded
 from graph.execution import Answer, Engine
@@ -84,7 +86,9 @@ class GraphQLOverSocket:
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL})
         context = Context(self._settings, self._adapters, connection, None, self._live)
         with telemetry.SOCKETS.track_inprogress():
-            await Socket(self._engine, context, receive, send).run()
+            socket = Socket(self._engine, context, receive, send)
+            # Whoever asked before on the same connection is not this socket's caller.
+            await asyncio.create_task(socket.run(), context=contextvars.Context())
 
 
 class Socket:
@@ -152,10 +156,11 @@ class Socket:
             return None
         if (text := received.get("text")) is None:
             raise Closed(BAD_REQUEST, "A message is text.")
-        if not self._messages.take(1 + len(text) // COUNTED_AS_ONE):
+        encoded = text.encode()
+        if not self._messages.take(max(1, -(-len(encoded) // COUNTED_AS_ONE))):
             raise Closed(TOO_MANY, f"At most {self._context.settings.messages_per_second} messages a second.")
         try:
-            message = decoded(text.encode())
+            message = decoded(encoded)
         except NotARequest as fault:
             raise Closed(BAD_REQUEST, str(fault)) from None
         if type(message) is not dict or type(message.get("type")) is not str:
@@ -185,7 +190,10 @@ class Socket:
         context = self._context
         context.connection_params = payload
         try:
-            context.caller = await actor_of(credentials_of(context.connection, payload))
+            credentials = credentials_of(context.connection, payload)
+            if credentials is not None and credentials.is_cookie:
+                hold_cookie_to_its_origin(context)
+            context.caller = await actor_of(credentials)
             most = context.settings.sockets_per_user
             self._lease = await context.adapters.leases.take(payer(context.caller, context.client_address), most)
         except Unauthenticated:
@@ -230,10 +238,10 @@ class Socket:
         try:
             found = await self._engine.found(request)
             if found.kind == "subscription":
-                await self._follow(id, found, request.variables)
+                await self._follow(id, found, request)
             else:
                 # An answer takes ten times as much as its text, and the text may have to wait until it is taken.
-                for text in _last(id, await self._engine.run(found, request.variables, self._context)):
+                for text in _last(id, await self._engine.run(found, request, self._context)):
                     await self._tell_of(id, text)
         except Gone:
             pass
@@ -246,8 +254,8 @@ class Socket:
             if self._operations.get(id) is asyncio.current_task():
                 del self._operations[id]
 
-    async def _follow(self, id: str, found: Ready | Refusal, variables: dict[str, Any] | None) -> None:
-        async with aclosing(self._engine.follow(found, variables, self._context)) as answers:
+    async def _follow(self, id: str, found: Ready | Refusal, request: Asked) -> None:
+        async with aclosing(self._engine.follow(found, request, self._context)) as answers:
             async for answer in answers:
                 if not answer.was_run:
                     await self._tell_of(id, _error(id, answer))

@@ -97,8 +97,8 @@ class GraphQL:
         response = Cookies()
         context = Context(_settings, _adapters, HTTPConnection(scope), response, Live.of(_adapters))
         fallbacks = fallen_back()
-        found = await by.found(Asked(document, operation_name))
-        told = await by.run(found, variables, context)
+        request = Asked(document, operation_name, variables)
+        told = await by.run(await by.found(request), request, context)
         if not any(word in document for word in INTROSPECTION):
             assert fallen_back() == fallbacks, f"graphql-core ran {document}"
         return told, response

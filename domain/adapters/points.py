@@ -6,6 +6,7 @@ dropped, so that nothing is ever given back twice.
 """
 
 import asyncio
+import contextvars
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -109,7 +110,7 @@ class Points:
         self._redis = Redis.from_pool(pool(url, connections=_CONNECTIONS))
         self._count = self._redis.register_script(_COUNT)
         self._circuit = Circuit("points", refusal="Points cannot be counted right now. Try again soon.")
-        self._takes: Batches[_Take, Balance | OutOfPoints] = Batches(self._decide)
+        self._takes: Batches[_Take, Balance | OutOfPoints] = Batches(self._decide, apart=True)
         self._refunds: dict[tuple[str, int], int] = {}
         self._refund_later: asyncio.TimerHandle | None = None
         self._refunding: set[asyncio.Task[None]] = set()
@@ -143,7 +144,7 @@ class Points:
         self._refunds[window] = self._refunds.get(window, 0) + points
         if self._refund_later is None:
             loop = asyncio.get_running_loop()
-            self._refund_later = loop.call_later(REFUND_AFTER_S, self._start_refunding)
+            self._refund_later = loop.call_later(REFUND_AFTER_S, self._start_refunding, context=contextvars.Context())
 
     async def close(self) -> None:
         """Send what is to be given back, and close the connections."""

@@ -5,6 +5,7 @@ come while it is under way are answered by the next, so every answer was looked 
 """
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
@@ -20,10 +21,14 @@ MOST = 200
 
 
 class Batches(Generic[K, V]):
-    """`look_up` gets at most MOST different keys and gives what it found; a key that it leaves out is None's."""
+    """`look_up` gets at most MOST different keys and gives what it found; a key that it leaves out is None's.
 
-    def __init__(self, look_up: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> None:
+    `apart`: it knows nothing of whoever asked first. What it opens and keeps, such as a connection, would keep that.
+    """
+
+    def __init__(self, look_up: Callable[[list[K]], Awaitable[Mapping[K, V]]], *, apart: bool = False) -> None:
         self._look_up = look_up
+        self._apart = apart
         self._asked: dict[K, list[asyncio.Future[V | None]]] = {}
         self._working: asyncio.Task[None] | None = None
 
@@ -36,7 +41,8 @@ class Batches(Generic[K, V]):
         answer: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
         self._asked.setdefault(key, []).append(answer)
         if self._working is None or self._working.done():
-            self._working = asyncio.create_task(self._work())
+            context = contextvars.Context() if self._apart else None
+            self._working = asyncio.create_task(self._work(), context=context)
         try:
             return await answer
         except asyncio.CancelledError:

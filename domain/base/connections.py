@@ -1,8 +1,9 @@
 """A pool whose connections remember the tenant set they carry, so that most statements need not send it again.
 
 A connection goes through three hands. `acquire` lends it: one that carries the caller's set already, else the one that
-was unused for longest, told the set first; else a new one, while there is room; else one that is given back, in the
-order of asking, though of those who have not waited for long one who needs the set it carries goes first. `give` takes
+was unused for longest, told the set before or with its first statement; else a new one, while there is room; else one
+that is given back, in the order of asking, though of those who have not waited for long one who needs the set it
+carries goes first. `give` takes
 it back and never waits. One that was cut off in a statement or a transaction first goes to `_mend`, in the background
 and for a second at most: it is closed when the server does not answer by then.
 

@@ -2,7 +2,7 @@
 
 Two roles: the application's, which owns nothing and sees only the rows of the caller's organizations, and the
 system's, which sees all and is reached through the doors of `Door` alone. Every acquire of a connection compares the
-tenant set with what the connection is known to carry and writes it where they differ (`connections.py`), so what an
+tenant set with what the connection is known to carry and has it told where they differ (`connections.py`), so what an
 earlier user left on it never counts, and an operation that set none is refused.
 
 No wait is without end: for a connection, a lock, a statement, the way back. What goes wrong with the server becomes

@@ -177,8 +177,8 @@ class TooComplex(RequestError):
 
     code = "TOO_COMPLEX"
 
-    def __init__(self, limit: str, *, allowed: int, found: int, **details: Any) -> None:
-        message = f"The document is too complex: {limit.replace('_', ' ')} {found:,}, at most {allowed:,}."
+    def __init__(self, limit: str, *, allowed: int, found: int, message: str | None = None, **details: Any) -> None:
+        message = message or f"The document is too complex: {limit.replace('_', ' ')} {found:,}, at most {allowed:,}."
         if dearest := details.get("dearest"):
             told = ", ".join(f"{'.'.join(each['path'])} {each['cost']:,}" for each in dearest)
             message += f" The dearest: {told}."

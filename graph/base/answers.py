@@ -20,8 +20,10 @@ def check_size(data: Any, estimate: Estimate) -> None:
     if estimate.texts > UNMEASURED_TEXTS or estimate.points > UNMEASURED_POINTS:
         size = _size(data, {})
         if size > MOST_CHARACTERS:
-            # A mutation is done by now, and its caller has to know that it is not the change that was refused.
-            raise TooComplex("answer to what was run", allowed=MOST_CHARACTERS, found=size)
+            message = (
+                f"The answer has {size:,} characters, at most {MOST_CHARACTERS:,}. What was to be changed is changed."
+            )
+            raise TooComplex("answer_characters", allowed=MOST_CHARACTERS, found=size, message=message)
 
 
 def _size(value: Any, known: dict[int, int]) -> int:

@@ -41,7 +41,7 @@ MOST_FAULTS = 5
 # Steps of comparing fields that meet under one name. Within the limits nearly no document takes as many; graphql-core
 # would go on to five times as many, which took 440 ms.
 overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 100_000
-# A faulty literal is told by Operations of Strawberry's own rules too.
+# Those of the specification, and Strawberry's for what it adds to it.
 _RULES = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
 
 

@@ -45,10 +45,13 @@ class Charge:
         """When there are as many again as ever."""
         return now() + _WINDOW if self.balance is None else self.balance.reset_at
 
-    def settled(self, points: Points, loaded: int) -> dict[str, Any]:
-        """Give back what was not loaded, and say how it stands now: `extensions.cost` of the answer."""
+    def settled(self, points: Points, loaded: int | None) -> dict[str, Any]:
+        """Give back what was not loaded, nothing where that is not known; and say how it stands now.
+
+        It is `extensions.cost` of the answer.
+        """
         estimated, work, _ = self.cost
-        charged = max(1, min(estimated, work + loaded))
+        charged = estimated if loaded is None else max(1, min(estimated, work + loaded))
         if self.balance is not None:
             points.give_back(self.balance, estimated - charged)
         return {

@@ -32,6 +32,9 @@ WRITE = 10
 # As how many objects a list counts that has no page and states no length. What people put there is less: the labels of
 # a task, the states of a project. Counted by their caps of 50 and 30, a board with labels would be refused.
 SHORT_LIST = 10
+# The whole schema is as much work to show as some hundred rows, and graphql-core shows it.
+INTROSPECTION = 100
+_INTROSPECTION_FIELDS = ("__schema", "__type")
 _PAGE_SIZES = ("last", "first")
 
 
@@ -106,13 +109,15 @@ class Prices:
             if field is None:
                 # Not kept: there is no end to names that are not there.
                 return UNKNOWN
-            found = self._found[key] = self._price(parent, field)
+            found = self._found[key] = self._price(parent, name, field)
         return found
 
-    def _price(self, parent: GraphQLNamedType, field: GraphQLField) -> Price:
+    def _price(self, parent: GraphQLNamedType, name: str, field: GraphQLField) -> Price:
         strawberry_field = (field.extensions or {}).get("strawberry-definition")
         stated: Cost = Cost() if strawberry_field is None else strawberry_field.metadata.get(COST, Cost())
         points = max(WRITE, stated.points) if parent is self.schema.mutation_type else stated.points
+        if name in _INTROSPECTION_FIELDS:
+            points = INTROSPECTION
         named = get_named_type(field.type)
         is_composite = is_composite_type(named)
         if stated.per is not None:

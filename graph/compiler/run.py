@@ -40,6 +40,7 @@ GIVEN_UP = (
     "It took too long and was given up. Nothing has changed, unless it was done in the last moment: "
     "look before you send it again, or send it under an @idempotent key."
 )
+NOT_BEGUN = "It was not begun: what stands before it took all the time. Send it by itself."
 _plans = Plans()
 
 
@@ -66,6 +67,7 @@ class Compiled(StrawberryGraphQLCoreExecutionContext):
             return self.without_data(GraphQLError(TOO_DEEP, self.operation))
         if plan.fallback is not None:
             telemetry.FALLBACKS.labels(plan.fallback).inc()
+            self.context_value.operation.pays_all = True
             return super().execute_operation(serially)
         if serially is None:
             serially = self.operation.operation is OperationType.MUTATION
@@ -124,14 +126,21 @@ class _Run:
 
     async def _in_time(self, selection: Selection, spot: Spot) -> None:
         """Run one mutation, unless the operation's time is up before it ends. Those before it stay done, and told."""
+        operation = self._executor.context_value.operation
+        if operation.deadline is not None and asyncio.get_running_loop().time() >= operation.deadline:
+            return self._give_up(selection, spot, NOT_BEGUN)
         try:
-            async with asyncio.timeout_at(self._executor.context_value.operation.deadline):
+            async with asyncio.timeout_at(operation.deadline):
                 await self._select(selection, [spot])
         except TimeoutError:
-            for key, field in selection.fields:
-                if field is not None:
-                    spot.out[key] = None
-                    self._refuse(field, spot, Timeout(GIVEN_UP))
+            operation.pays_all = True
+            self._give_up(selection, spot, GIVEN_UP)
+
+    def _give_up(self, selection: Selection, spot: Spot, why: str) -> None:
+        for key, field in selection.fields:
+            if field is not None:
+                spot.out[key] = None
+                self._refuse(field, spot, Timeout(why))
 
     async def _select(self, selection: Selection, spots: list[Spot]) -> None:
         """Fill the objects, which are all of the selection's type."""

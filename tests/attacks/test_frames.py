@@ -131,7 +131,7 @@ async def test_a_peer_that_answers_no_ping_is_dropped(settings: Settings) -> Non
     async with served(settings, ws_ping_interval=SHORT_S, ws_ping_timeout=SHORT_S) as server:
         async with shaken(server.address) as client:
             assert (await next_frame(client))[0] == PING
-            assert await close_code(client) == 1011
+            assert await close_code(client) == 1001
         await until(lambda: not server.connections)
 
 

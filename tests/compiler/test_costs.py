@@ -283,8 +283,8 @@ CURSOR = "query ($id: ID!) { organization(id: $id) { eventCursor } }"
 
 async def follow(context: Context, count: int, **variables: str) -> None:
     """Take so many events of the example's subscription."""
-    found: Any = await engine.found(Asked(EVENTS.read_text(encoding="utf-8")))
-    async with contextlib.aclosing(engine.follow(found, variables, context)) as stream:
+    request = Asked(EVENTS.read_text(encoding="utf-8"), variables=variables)
+    async with contextlib.aclosing(engine.follow(await engine.found(request), request, context)) as stream:
         while count:
             answer = await anext(stream)
             assert not answer.errors, answer.errors

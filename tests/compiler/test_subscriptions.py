@@ -29,9 +29,9 @@ async def replayed(by: Engine, who: GraphQL, document: str, variables: dict[str,
     scope = {"type": "websocket", "headers": [(b"x-request-id", b"referee")], "client": ("192.0.2.1", 50000)}
     params = {"authorization": f"Bearer {who.token}"}
     given = Context(settings, adapters, HTTPConnection(scope), None, live, connection_params=params)
-    ready: Any = await by.found(Asked(document))
+    request = Asked(document, variables=variables)
     found: list[Outcome] = []
-    async with aclosing(by.follow(ready, variables, given)) as answers:
+    async with aclosing(by.follow(await by.found(request), request, given)) as answers:
         async for answer in answers:
             found.append(Outcome.of(answer))
             if len(found) == most or found[-1].data is None:

@@ -7,6 +7,7 @@ from graphql import GraphQLSyntaxError, get_introspection_query, validate
 
 from domain.base.errors import TooComplex
 from graph.base.limits import LIMITS, measured, parsed
+from graph.base.prices import INTROSPECTION
 from tests.limits.documents import SCHEMA, only
 
 Make = Callable[[int], str]
@@ -236,7 +237,7 @@ def test_the_standard_introspection_query_passes_with_all_its_options() -> None:
 
     counts = found.counts
     assert (counts.depth, counts.fields, counts.aliases, counts.root_fields) == (15, 232, 0, 1)
-    assert found.check({}).points == 1
+    assert found.check({}).points == INTROSPECTION
 
 
 @pytest.mark.parametrize(

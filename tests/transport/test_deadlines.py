@@ -74,6 +74,8 @@ async def test_a_query_that_takes_too_long_is_ended_in_the_database_too(settings
         after = await ask(http, READ, acme.member)
 
     assert (late.status_code, late.json()["data"], codes(late)) == (200, None, ["TIMEOUT"])
+    told = late.json()["extensions"]["cost"]
+    assert told["charged"] == told["estimated"]
     assert other.json()["data"]["viewer"]["user"]["id"] == acme.guest.id
     assert codes(after) == []
 
@@ -93,6 +95,22 @@ async def test_of_two_mutations_the_first_stays_and_the_second_is_undone(setting
     assert await rows("SELECT name FROM label WHERE org_id = $1", acme.org_id) == [{"name": "first"}]
     assert await rows("SELECT name FROM users WHERE id = $1", acme.admin.user_id) == before
     assert (await events(acme.org_id))[-1:] == ["LABEL_CREATED"]
+
+
+async def test_what_comes_behind_one_that_took_all_the_time_is_not_begun(settings: Settings, acme: Tenant) -> None:
+    document = """mutation ($org: ID!) {
+      first: profileUpdate(input: {name: "Late"}) { errors { code } }
+      second: labelCreate(input: {organizationId: $org, name: "second", color: "#123456"}) { errors { code } }
+    }"""
+
+    async with asking(settings) as http, of_user(settings, acme.admin):
+        answer = await ask(http, document, acme.admin, variables={"org": acme.id})
+
+    assert answer.json()["data"] == {"first": None, "second": None}
+    first, second = answer.json()["errors"]
+    assert "Nothing has changed" in first["message"]
+    assert "was not begun" in second["message"]
+    assert await rows("SELECT name FROM label WHERE org_id = $1", acme.org_id) == []
 
 
 async def test_a_mutation_that_took_too_long_is_done_once_by_its_repeats(settings: Settings, acme: Tenant) -> None:

@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from domain.base.settings import Settings
+from graph.base.prices import INTROSPECTION
 from tests.events.live import until
 from tests.factories import Person, Tenant, make_person, rows
 from tests.transport.servers import ask, asking, codes
@@ -163,3 +164,14 @@ async def test_what_is_refused_costs_a_point_or_what_it_would_have(settings: Set
     assert refused.status_code == 400
     assert cost(refused)["charged"] == 1
     assert cost(after)["remaining"] == POINTS - 2
+
+
+async def test_introspection_gives_nothing_back_and_costs_what_it_is(settings: Settings, acme: Tenant) -> None:
+    beside = LIMITED.replace("{ rateLimit", "{ __schema { queryType { name } } rateLimit", 1)
+
+    async with asking(settings, rate_points_minute=1000) as http:
+        plain, mixed = [cost(await ask(http, document, acme.member)) for document in (LIMITED, beside)]
+
+    assert mixed["estimated"] == plain["estimated"] + INTROSPECTION
+    assert plain["charged"] < plain["estimated"]
+    assert mixed["charged"] == mixed["estimated"]
