@@ -211,7 +211,7 @@ def _shown(error: GraphQLError, operation: Operation | None = None) -> dict[str,
 def _told(result: ExecutionResult, operation: Operation) -> Answer:
     if operation.charge is not None:
         try:
-            check_size(result.data, operation.charge.cost)
+            check_size(result.data, operation.charge.cost, operation.longest_text)
         except TooComplex as fault:
             return _failed(fault, operation)
     return Answer(result.data, [_shown(error, operation) for error in result.errors] if result.errors else [])

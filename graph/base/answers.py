@@ -1,8 +1,12 @@
 """How large an answer may be. What is read is bounded by its points; texts are free and shown as often as asked."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import asyncpg
+
 from domain.base.errors import TooComplex
+from graph.base.context import Operation
 from graph.base.cost import Estimate
 
 MOST_CHARACTERS = 16 * 1024 * 1024
@@ -10,14 +14,28 @@ MOST_CHARACTERS = 16 * 1024 * 1024
 LONGEST_TEXT = 100_000
 # So few objects cannot make an answer too large by short values alone: each has at most 300, of 500 characters.
 UNMEASURED_POINTS = 2_000
-UNMEASURED_TEXTS = MOST_CHARACTERS // LONGEST_TEXT
 # What a key, or a value that is no text, takes beside quotes and commas.
 _SHORT = 16
 
 
-def check_size(data: Any, estimate: Estimate) -> None:
-    """Raises TooComplex for an answer that is too large to be written. Looks only at those that may be."""
-    if estimate.texts > UNMEASURED_TEXTS or estimate.points > UNMEASURED_POINTS:
+def note_texts(operation: Operation, columns: Sequence[str], rows: Sequence[Any], *, functions: bool) -> None:
+    """Note how long the texts are that these columns of the rows hold. What functions give is as long as may be."""
+    if functions:
+        operation.longest_text = LONGEST_TEXT
+    for name in columns:
+        if isinstance(rows[0], asyncpg.Record):
+            longest = max([len(row[name] or "") for row in rows])
+        else:
+            longest = max([len(getattr(row, name) or "") for row in rows])
+        operation.longest_text = max(operation.longest_text, longest)
+
+
+def check_size(data: Any, estimate: Estimate, longest_text: int) -> None:
+    """Raises TooComplex for an answer that is too large to be written. Looks only at those that may be.
+
+    `longest_text` is that of the texts that are shown, each of them as often as the document says at most.
+    """
+    if estimate.texts * longest_text > MOST_CHARACTERS or estimate.points > UNMEASURED_POINTS:
         size = _size(data, {})
         if size > MOST_CHARACTERS:
             message = (

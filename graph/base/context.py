@@ -53,6 +53,8 @@ class Operation:
         # What it pays, once that is taken; and how many rows it has shown, which is what it is held to pay.
         self.charge: Charge | None = None
         self.loaded = 0
+        # How long the longest is of the texts that it shows, of those that may be long.
+        self.longest_text = 0
         # Whether it pays all that it was held to cost: what it made us do was not counted.
         self.pays_all = False
         # What lines of the log said about their operation before it began.

@@ -161,6 +161,11 @@ def is_row(type_: GraphQLNamedType) -> bool:
     return definition is not None and issubclass(definition.origin, FromRow)
 
 
+def is_long(strawberry_field: Any) -> bool:
+    """Whether what the field gives may be a long text. None is a field of graphql-core's own."""
+    return strawberry_field is not None and strawberry_field.metadata.get(COST, Cost()).text
+
+
 def _default(field: GraphQLField, asked: tuple[str, ...], by_list: bool) -> int:
     if by_list:
         # A value that is no list is taken for a list of one.

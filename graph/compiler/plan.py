@@ -35,7 +35,7 @@ from domain.base.reads import Columns
 from graph.base.documents import LONGEST_CACHED
 from graph.base.ids import global_id
 from graph.base.nodes import kind_of
-from graph.base.prices import is_row
+from graph.base.prices import is_long, is_row
 from graph.base.selection import Declared, columns_below, declaration
 from graph.compiler.respond import Leaf, leaf
 
@@ -105,11 +105,18 @@ class Selection:
     """What makes the objects, by the columns of the rows that are their sources; None for other sources."""
     is_row: bool = field(init=False)
     """Whether its objects are rows, which cost points."""
+    long: tuple[str, ...] = field(init=False)
+    """The columns of its rows that may hold a long text."""
+    long_functions: bool = field(init=False)
+    """Whether one of its functions may give such a text."""
     join: Any = None
     """Of the root: what is read in one statement; False where nothing is, None until that is known."""
 
     def __post_init__(self) -> None:
         self.is_row = is_row(self.type)
+        asked = [each for _, each in self.fields if each is not None and is_long(each.source)]
+        self.long = tuple({each.attribute for each in asked if each.is_told})
+        self.long_functions = any(not each.is_told for each in asked)
         pending = [each for _, each in self.fields if each is not None and not each.is_told]
         self.functions = [each for each in pending if each.declared.kind in ("function", "plain")]
         self.declared = [each for each in pending if each.declared.kind not in ("function", "plain")]

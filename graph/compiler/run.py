@@ -25,6 +25,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from domain.base import telemetry
 from domain.base.errors import DomainError, NotFound, Timeout
+from graph.base.answers import note_texts
 from graph.base.paging import Listed
 from graph.compiler.builders import Detour
 from graph.compiler.call import call, info_of, key_of
@@ -146,6 +147,10 @@ class _Run:
         """Fill the objects, which are all of the selection's type."""
         if selection.is_row:
             self._executor.context_value.operation.loaded += len(spots)
+        if selection.long or selection.long_functions:
+            rows = [spot.source for spot in spots]
+            operation = self._executor.context_value.operation
+            note_texts(operation, selection.long, rows, functions=selection.long_functions)
         for key, field in selection.fields:
             if field is None:
                 for spot in spots:

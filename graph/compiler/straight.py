@@ -13,6 +13,7 @@ from graphql import GraphQLObjectType, get_named_type
 from graphql.execution import Executor
 
 from domain.base.database import one_connection
+from graph.base.answers import LONGEST_TEXT, note_texts
 from graph.base.paging import Listed
 from graph.compiler.builders import Detour, builder
 from graph.compiler.call import arguments_of, call, key_of
@@ -49,6 +50,8 @@ class Straight:
         """An object for each source, which are all of the selection's type. Raises whatever goes wrong."""
         if selection.is_row:
             self._operation.loaded += len(sources)
+        if selection.long or selection.long_functions:
+            note_texts(self._operation, selection.long, sources, functions=selection.long_functions)
         names = tuple(sources[0].keys()) if isinstance(sources[0], asyncpg.Record) else None
         build = selection.builders.get(names)
         if build is None:
@@ -62,6 +65,8 @@ class Straight:
             keys = [await key_of(self._executor, field) for field in join.fields]
             actor = self._operation.actor
             self._operation.loaded += join.rows
+            # Of its rows the texts are not looked at by themselves.
+            self._operation.longest_text = LONGEST_TEXT
             built[0].update(await self._operation.unless_away(lambda: join.objects(actor, keys)))
         for field in selection.declared:
             if join and field in join.fields:

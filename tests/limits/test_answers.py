@@ -6,7 +6,7 @@ import pytest
 
 from domain.base.errors import TooComplex
 from domain.comments import service as comments
-from graph.base.answers import MOST_CHARACTERS, UNMEASURED_POINTS, UNMEASURED_TEXTS, check_size
+from graph.base.answers import LONGEST_TEXT, MOST_CHARACTERS, UNMEASURED_POINTS, check_size
 from graph.base.cost import Estimate
 from graph.base.ids import global_id
 from tests.factories import Tenant, make_project, make_task
@@ -35,20 +35,21 @@ def test_a_text_costs_no_points() -> None:
     assert only(document.format("id description")).cost({}) == only(document.format("id")).cost({})
 
 
-@pytest.mark.parametrize("estimate", [MANY, Estimate(1, 0, UNMEASURED_TEXTS + 1)])
+@pytest.mark.parametrize("estimate", [MANY, Estimate(1, 0, MOST_CHARACTERS // LONGEST_TEXT + 1)])
 def test_what_stands_at_many_places_is_counted_at_each(estimate: Estimate) -> None:
     shared = {"text": "x" * 1000}
     fitting = {"nodes": [shared] * (MOST_CHARACTERS // 1100)}
 
-    check_size(fitting, estimate)
+    check_size(fitting, estimate, LONGEST_TEXT)
     with pytest.raises(TooComplex, match="answer"):
-        check_size({"nodes": [{"project": shared}] * (MOST_CHARACTERS // 1000)}, estimate)
+        check_size({"nodes": [{"project": shared}] * (MOST_CHARACTERS // 1000)}, estimate, LONGEST_TEXT)
 
 
 def test_few_objects_with_few_texts_are_not_looked_at() -> None:
     nothing_to_look_at: Any = object()
 
-    check_size(nothing_to_look_at, Estimate(UNMEASURED_POINTS, 0, UNMEASURED_TEXTS))
+    check_size(nothing_to_look_at, Estimate(UNMEASURED_POINTS, 0, MOST_CHARACTERS // LONGEST_TEXT), LONGEST_TEXT)
+    check_size(nothing_to_look_at, Estimate(UNMEASURED_POINTS, 0, 10_000), 1_000)
 
 
 async def test_an_answer_that_is_too_large_is_refused_and_a_smaller_one_is_given(acme: Tenant) -> None:
