@@ -57,11 +57,11 @@ async def serving(settings: Settings, directory: Path, *arguments: str) -> Async
 
 
 async def refuses(address: str) -> bool:
-    """Whether no new connection is taken."""
+    """Whether no new connection is taken: there is no listener, or it closed before this connection's turn came."""
     try:
         async with raw(address):
             return False
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):
         return True
 
 
