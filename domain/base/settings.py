@@ -14,6 +14,7 @@ from typing import TypeVar
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from domain.base.allowed_documents import allowed_documents
+from domain.base.smtp_address import default_sender, sender, smtp_server
 
 DEFAULT_PUBLIC_URL = "http://127.0.0.1:8000"
 DEFAULT_DATA_DIR = ".planwire"
@@ -46,6 +47,7 @@ KNOWN = (
     "INTROSPECTION",
     "LOG_FORMAT",
     "LOG_LEVEL",
+    "MAIL_FROM",
     "MESSAGES_PER_SECOND",
     "METRICS_TOKEN",
     "OPERATIONS_PER_SOCKET",
@@ -53,7 +55,10 @@ KNOWN = (
     "PUBLIC_URL",
     "RATE_POINTS_MINUTE",
     "REDIS_URL",
+    "RESEND_API_KEY",
     "SECRET_KEY",
+    "SLACK_WEBHOOK_URL",
+    "SMTP_URL",
     "SOCKETS_PER_USER",
 )
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -75,11 +80,15 @@ class Settings:
 
     data_dir: Path
     embedded: bool
-    # Kept out of the repr, which ends up in tracebacks and test reports: these four hold passwords.
+    # Kept out of the repr, which ends up in tracebacks and test reports: these hold passwords, or are ones.
     database_url: str | None = field(repr=False)
     redis_url: str | None = field(repr=False)
     secret_key: str = field(repr=False)
     metrics_token: str | None = field(repr=False, default=None)
+    smtp_url: str | None = field(repr=False, default=None)
+    resend_api_key: str | None = field(repr=False, default=None)
+    slack_webhook_url: str | None = field(repr=False, default=None)
+    mail_from: str = default_sender(DEFAULT_PUBLIC_URL)
     public_url: str = DEFAULT_PUBLIC_URL
     allowed_origins: tuple[str, ...] = (DEFAULT_PUBLIC_URL,)
     forwarded_allow_ips: tuple[str, ...] = DEFAULT_FORWARDED_ALLOW_IPS
@@ -131,6 +140,10 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
     operations_per_socket = read("OPERATIONS_PER_SOCKET", _whole(1, OPERATIONS_MAX), 100)
     messages_per_second = read("MESSAGES_PER_SECOND", _whole(1, MESSAGES_MAX), 50)
     metrics_token = read("METRICS_TOKEN", _metrics_token, None)
+    smtp_url = read("SMTP_URL", _smtp_url, None)
+    resend_api_key = read("RESEND_API_KEY", _resend_api_key, None)
+    mail_from = read("MAIL_FROM", sender, default_sender(public_url))
+    slack_webhook_url = read("SLACK_WEBHOOK_URL", _slack_webhook_url, None)
     log_level = read("LOG_LEVEL", lambda value: _one_of(LOG_LEVELS, value), "info")
     log_format = read("LOG_FORMAT", lambda value: _one_of(LOG_FORMATS, value), "json")
 
@@ -158,6 +171,10 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
         redis_url=redis_url,
         secret_key=secret_key,
         metrics_token=metrics_token,
+        smtp_url=smtp_url,
+        resend_api_key=resend_api_key,
+        slack_webhook_url=slack_webhook_url,
+        mail_from=mail_from,
         public_url=public_url,
         allowed_origins=allowed_origins,
         forwarded_allow_ips=forwarded_allow_ips,
@@ -241,6 +258,23 @@ def _secret_key(value: str) -> str:
 def _metrics_token(value: str) -> str:
     if len(value) < METRICS_TOKEN_MIN_LENGTH or not value.isascii():
         raise ValueError(f"has to have at least {METRICS_TOKEN_MIN_LENGTH} characters, of ASCII alone")
+    return value
+
+
+def _smtp_url(value: str) -> str:
+    smtp_server(value)
+    return value
+
+
+def _resend_api_key(value: str) -> str:
+    if not (value.isascii() and value.isprintable()) or " " in value:
+        raise ValueError("is a key of printable ASCII, like re_...")
+    return value
+
+
+def _slack_webhook_url(value: str) -> str:
+    if not _split(value, ("https",)).hostname or "@" in value or not value.isascii():
+        raise ValueError("names no host, or a user before it")
     return value
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from domain.base.settings import Settings, SettingsError, load
+from domain.base.smtp_address import Encryption, SmtpServer, smtp_server
 
 KEY = "k" * 32
 SERVERS = {"DATABASE_URL": "postgres://u:pw-of-db@db.test/planwire", "SECRET_KEY": KEY}
@@ -59,6 +60,25 @@ SERVERS = {"DATABASE_URL": "postgres://u:pw-of-db@db.test/planwire", "SECRET_KEY
             {"DOCUMENTS_FILE": "/nowhere/documents.json"},
             "DOCUMENTS_FILE: /nowhere/documents.json cannot be read: No such",
         ),
+        ({"SMTP_URL": "http://mail.test"}, "SMTP_URL: has to begin with smtp:// or smtps://"),
+        ({"SMTP_URL": "smtp://"}, "SMTP_URL: names no host"),
+        ({"SMTP_URL": "smtp://mail.test:0"}, "SMTP_URL: its port has to be from 1 to 65535"),
+        ({"SMTP_URL": "smtp://mail.test/inbox"}, "SMTP_URL: has nothing behind the host and port but ?starttls="),
+        ({"SMTP_URL": "smtp://u@mail.test"}, "SMTP_URL: has to have a user and a password, or neither"),
+        ({"SMTP_URL": "smtp://mail.test?starttls=no"}, "SMTP_URL: its starttls has to be one of required, auto, off"),
+        ({"SMTP_URL": "smtp://mail.test?tls=1"}, "SMTP_URL: takes no parameter but starttls"),
+        ({"SMTP_URL": "smtps://mail.test?starttls=off"}, "SMTP_URL: takes no parameter but starttls, and that only"),
+        ({"SMTP_URL": "smtp://u:pw@mail.test?starttls=auto"}, "SMTP_URL: a password needs starttls=required or smtps"),
+        ({"SMTP_URL": "smtp://u:pw@mail.test?starttls=off"}, "SMTP_URL: a password needs starttls=required or smtps"),
+        ({"RESEND_APIKEY": "re_1"}, "RESEND_APIKEY: unknown setting, did you mean RESEND_API_KEY?"),
+        ({"RESEND_API_KEY": "re_1\r\nX: 1"}, "RESEND_API_KEY: is a key of printable ASCII"),
+        ({"RESEND_API_KEY": "re 1"}, "RESEND_API_KEY: is a key of printable ASCII"),
+        ({"MAIL_FROM": "Planwire"}, "MAIL_FROM: has to be an address like"),
+        ({"MAIL_FROM": "a@b.test, c@d.test"}, "MAIL_FROM: has to be an address like"),
+        ({"MAIL_FROM": "X <a@b.test>\r\nBcc: c@d.test"}, "MAIL_FROM: has to be an address like"),
+        ({"MAIL_FROM": "ö@b.test"}, "MAIL_FROM: has to have ASCII alone before the @"),
+        ({"SLACK_WEBHOOK_URL": "http://hooks.test/x"}, "SLACK_WEBHOOK_URL: has to begin with https://"),
+        ({"SLACK_WEBHOOK_URL": "https://u:pw@hooks.test/x"}, "SLACK_WEBHOOK_URL: names no host, or a user before it"),
         ({"DOCUMENT_FILE": "x"}, "DOCUMENT_FILE: unknown setting, did you mean DOCUMENTS_FILE?"),
         ({"PLANWIRE_DTA": "x"}, "PLANWIRE_DTA: unknown setting, did you mean PLANWIRE_DATA?"),
         ({"PLANWIRE_COLOR": "red"}, "PLANWIRE_COLOR: unknown setting; known are ALLOWED_ORIGINS,"),
@@ -103,6 +123,11 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         {"REDIS_URL": "redis://:hunter2"},
         {"SECRET_KEY": "hunter2"},
         {"PUBLIC_URL": "https://u:hunter2@a.test"},
+        {"SMTP_URL": "smtp://u:hunter2/@a.test"},
+        {"SMTP_URL": "smtp://u:[hunter2@a.test"},
+        {"SMTP_URL": "smtp://u:hunter2@a.test?starttls=hunter2"},
+        {"RESEND_API_KEY": "hunter2 x"},
+        {"SLACK_WEBHOOK_URL": "http://hooks.test/hunter2"},
         {"PLANWIRE_PASSWORD": "hunter2"},
     ],
 )
@@ -114,9 +139,16 @@ def test_no_message_holds_a_secret(environ: dict[str, str], tmp_path: Path) -> N
 
 
 def test_settings_do_not_show_their_secrets(tmp_path: Path) -> None:
-    settings = load({**SERVERS, "REDIS_URL": "redis://:pw-of-redis@cache.test"}, data_dir=tmp_path)
+    secrets = {
+        "REDIS_URL": "redis://:pw-of-redis@cache.test",
+        "SMTP_URL": "smtp://u:pw-of-mail@mail.test",
+        "RESEND_API_KEY": "re_of-mail",
+        "SLACK_WEBHOOK_URL": "https://hooks.test/of-slack",
+    }
+    settings = load({**SERVERS, **secrets}, data_dir=tmp_path)
 
-    assert not any(secret in repr(settings) for secret in (KEY, "pw-of-db", "pw-of-redis"))
+    told = (KEY, "pw-of-db", "pw-of-redis", "pw-of-mail", "re_of-mail", "of-slack")
+    assert not any(secret in repr(settings) for secret in told)
 
 
 def test_defaults_with_servers_of_ones_own(tmp_path: Path) -> None:
@@ -139,6 +171,10 @@ def test_defaults_with_servers_of_ones_own(tmp_path: Path) -> None:
         sockets_per_user=20,
         operations_per_socket=100,
         messages_per_second=50,
+        smtp_url=None,
+        resend_api_key=None,
+        slack_webhook_url=None,
+        mail_from="Planwire <no-reply@localhost>",
         log_level="info",
         log_format="json",
     )
@@ -163,6 +199,10 @@ def test_values_are_read_and_normalised(tmp_path: Path) -> None:
         "SOCKETS_PER_USER": "1",
         "OPERATIONS_PER_SOCKET": "2",
         "MESSAGES_PER_SECOND": "3",
+        "SMTP_URL": "smtp://u:p%40w@mail.test?starttls=required",
+        "RESEND_API_KEY": "re_1",
+        "SLACK_WEBHOOK_URL": "https://hooks.test/services/T/B/x",
+        "MAIL_FROM": '"Planwire, Acme" <hello@bücher.test>',
         "LOG_LEVEL": "WARNING",
         "REDIS_URL": "",
         # Somebody else's, and not like one of ours.
@@ -190,6 +230,10 @@ def test_values_are_read_and_normalised(tmp_path: Path) -> None:
         sockets_per_user=1,
         operations_per_socket=2,
         messages_per_second=3,
+        smtp_url="smtp://u:p%40w@mail.test?starttls=required",
+        resend_api_key="re_1",
+        slack_webhook_url="https://hooks.test/services/T/B/x",
+        mail_from='"Planwire, Acme" <hello@xn--bcher-kva.test>',
         log_level="warning",
         log_format="json",
     )
@@ -212,3 +256,28 @@ def test_a_kept_key_that_was_cut_short_is_a_fault(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match="SECRET_KEY: none given, and none can be kept"):
         load({}, data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("public_url", "sender"),
+    [
+        ("https://plan.acme.test:8443", "Planwire <no-reply@plan.acme.test>"),
+        ("http://localhost:8000", "Planwire <no-reply@localhost>"),
+        ("https://[2001:db8::1]", "Planwire <no-reply@localhost>"),
+    ],
+)
+def test_mail_comes_from_the_public_host(public_url: str, sender: str, tmp_path: Path) -> None:
+    assert load({"PUBLIC_URL": public_url}, data_dir=tmp_path).mail_from == sender
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("smtp://mail.test", SmtpServer("mail.test", 587, Encryption.STARTTLS_REQUIRED)),
+        ("smtp://mail.test:25?starttls=off", SmtpServer("mail.test", 25, Encryption.OFF)),
+        ("smtp://[::1]:2525?starttls=auto", SmtpServer("::1", 2525, Encryption.STARTTLS_AUTO)),
+        ("smtps://a%40b:p%2Fw@mail.test", SmtpServer("mail.test", 465, Encryption.TLS, "a@b", "p/w")),
+    ],
+)
+def test_a_mail_server_is_read_from_its_url(url: str, server: SmtpServer) -> None:
+    assert smtp_server(url) == server
