@@ -2,12 +2,21 @@
 
 from dataclasses import dataclass
 
+import structlog
+
 from domain.adapters.documents import StoredDocuments
+from domain.adapters.http import Http
 from domain.adapters.leases import Leases
+from domain.adapters.mail import Mail, MailOff
+from domain.adapters.mail_files import FileMail
+from domain.adapters.mail_resend import ResendMail
+from domain.adapters.mail_smtp import SmtpMail
 from domain.adapters.points import Points
 from domain.adapters.pubsub import PubSub
+from domain.adapters.slack import Slack
 from domain.adapters.throttle import Throttle
 from domain.base.settings import Settings
+from domain.base.smtp_address import mail_host, smtp_server
 
 
 @dataclass(frozen=True)
@@ -19,6 +28,10 @@ class Adapters:
     points: Points
     leases: Leases
     documents: StoredDocuments
+    http: Http
+    mail: Mail
+    slack: Slack | None
+    """None without SLACK_WEBHOOK_URL."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Adapters":
@@ -26,12 +39,17 @@ class Adapters:
         url = settings.redis_url
         if url is None:
             raise ValueError("no Redis: start the embedded one or set REDIS_URL")
+        http = Http()
+        hook = settings.slack_webhook_url
         return cls(
             throttle=Throttle(url),
             pubsub=PubSub(url),
             points=Points(url),
             leases=Leases(url),
             documents=StoredDocuments(url),
+            http=http,
+            mail=mail_of(settings, http),
+            slack=None if hook is None else Slack(http, url=hook),
         )
 
     async def close(self) -> None:
@@ -41,3 +59,20 @@ class Adapters:
         await self.documents.close()
         await self.throttle.close()
         await self.pubsub.close()
+        await self.mail.close()
+        await self.http.close()
+
+
+def mail_of(settings: Settings, http: Http) -> Mail:
+    """Who takes mail: the server of SMTP_URL, else Resend, else the data directory of embedded mode, else nobody."""
+    if settings.smtp_url is not None:
+        return SmtpMail(
+            smtp_server(settings.smtp_url), sender=settings.mail_from, own_host=mail_host(settings.public_url)
+        )
+    if settings.resend_api_key is not None:
+        return ResendMail(http, api_key=settings.resend_api_key, sender=settings.mail_from)
+    if settings.embedded:
+        return FileMail(settings.data_dir, sender=settings.mail_from)
+    # Not a fault at the start: an API that serves is worth more, and no mail is lost, its job waits among the dead.
+    structlog.get_logger("mail").warning("no mail is sent: neither SMTP_URL nor RESEND_API_KEY is set")
+    return MailOff()

@@ -1,0 +1,71 @@
+"""Which way mail takes is the settings' choice, and where there is none, nothing is lost in silence."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import structlog
+
+from domain.adapters.http import Http
+from domain.adapters.mail import Mail, MailOff, MailRefused
+from domain.adapters.mail_files import FileMail
+from domain.adapters.mail_resend import ResendMail
+from domain.adapters.mail_smtp import SmtpMail
+from domain.adapters.slack import Slack
+from domain.adapters.wiring import Adapters, mail_of
+from domain.base.settings import Settings, load
+from tests.adapters.test_mail_smtp import MESSAGE
+
+SERVERS = {"DATABASE_URL": "postgres://db.test/planwire", "SECRET_KEY": "k" * 32}
+SMTP = {"SMTP_URL": "smtp://mail.test"}
+RESEND = {"RESEND_API_KEY": "re_1"}
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[Http]:
+    """The way out, which nothing takes here."""
+    http = Http()
+    yield http
+    await http.close()
+
+
+@pytest.mark.parametrize(
+    ("environ", "mail"),
+    [
+        ({}, FileMail),
+        (SMTP, SmtpMail),
+        (RESEND, ResendMail),
+        ({**SMTP, **RESEND}, SmtpMail),
+        ({**SERVERS, **SMTP}, SmtpMail),
+        ({**SERVERS, **RESEND}, ResendMail),
+        (SERVERS, MailOff),
+    ],
+)
+async def test_mail_takes_the_way_that_is_set(
+    environ: dict[str, str], mail: type[Mail], http: Http, tmp_path: Path
+) -> None:
+    with structlog.testing.capture_logs() as lines:
+        found = mail_of(load(environ, data_dir=tmp_path), http)
+
+    assert type(found) is mail
+    assert [(line["log_level"], line["event"]) for line in lines] == (
+        [("warning", "no mail is sent: neither SMTP_URL nor RESEND_API_KEY is set")] if mail is MailOff else []
+    )
+
+
+async def test_without_a_way_every_mail_is_refused(http: Http, tmp_path: Path) -> None:
+    mail = mail_of(load(SERVERS, data_dir=tmp_path), http)
+
+    with pytest.raises(MailRefused, match="set SMTP_URL or RESEND_API_KEY"):
+        await mail.send(MESSAGE)
+
+
+async def test_a_webhook_is_there_when_its_url_is(settings: Settings) -> None:
+    without = Adapters.of(settings)
+    having = Adapters.of(replace(settings, slack_webhook_url="https://hooks.test/x"))
+
+    assert without.slack is None
+    assert isinstance(having.slack, Slack)
+    await without.close()
+    await having.close()
