@@ -17,7 +17,8 @@ from domain.base import database, migrate
 from domain.base.allowed_documents import allowed_documents
 from domain.base.errors import RequestError
 from domain.base.settings import Settings
-from graph import inbound
+from domain.mail.links import UNSUBSCRIBE
+from graph import dev_mail, inbound
 from graph.base.limits import LIMITS, Limits
 from graph.base.live import Live
 from graph.base.persisted import Persisted
@@ -114,6 +115,8 @@ def create_app(settings: Settings, limits: Limits = LIMITS) -> Application:
     routes: list[Any] = [
         Mount("/graphiql", assets()),
         Route("/metrics", inbound.metrics(settings)),
+        Route(f"/{UNSUBSCRIBE}", inbound.unsubscribe(settings), methods=["GET", "POST"]),
+        *dev_mail.routes(adapters.mail, settings),
         Route("/health/live", is_live),
         Route("/health/ready", ready),
     ]

@@ -1,13 +1,30 @@
-"""The doors that are not GraphQL: metrics."""
+"""The doors that are not GraphQL: metrics, and the link in a mail that turns off more of its kind."""
 
 import hmac
 from collections.abc import Awaitable, Callable
 
+from jinja2 import Environment
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from domain.base import telemetry
+from domain.base.errors import RequestError
 from domain.base.settings import Settings, is_loopback
+from domain.identity import mail_choices
+
+RETRY_AFTER_S = 60
+_PAGE = Environment(autoescape=True).from_string(
+    """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Planwire</title></head>
+<body>
+<p>{{ text }}</p>
+{% if asks %}<form method="post"><button>Turn it off</button></form>{% endif %}
+</body>
+</html>
+"""
+)
+_PAGE_HEADERS = {"content-security-policy": "default-src 'none'; form-action 'self'; frame-ancestors 'none'"}
 
 
 def metrics(settings: Settings) -> Callable[[Request], Awaitable[Response]]:
@@ -27,3 +44,29 @@ def metrics(settings: Settings) -> Callable[[Request], Awaitable[Response]]:
         return Response(telemetry.exposition(), media_type=telemetry.EXPOSITION_TYPE)
 
     return endpoint
+
+
+def unsubscribe(settings: Settings) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint of the link in a mail: GET asks, because scanners follow links; POST turns off at once.
+
+    The token in the link is the right to do so; neither cookie nor body is looked at. Source: RFC 8058, section 3.2.
+    """
+
+    async def endpoint(request: Request) -> Response:
+        token = request.query_params.get("token", "")
+        asks = request.method != "POST"
+        try:
+            kind = mail_choices.kind_of(token, settings) if asks else await mail_choices.turn_off(token, settings)
+        except RequestError:
+            return _page("This cannot be done right now. Try again soon.", 503, {"retry-after": str(RETRY_AFTER_S)})
+        if kind is None:
+            return _page("This link does not hold. Mail can be turned off in your preferences.", 404)
+        if asks:
+            return _page(f"Do you want no more mail about {kind.described}?", asks=True)
+        return _page(f"You get no more mail about {kind.described}. Your preferences turn it on again.")
+
+    return endpoint
+
+
+def _page(text: str, status: int = 200, headers: dict[str, str] | None = None, *, asks: bool = False) -> Response:
+    return HTMLResponse(_PAGE.render(text=text, asks=asks), status, {**_PAGE_HEADERS, **(headers or {})})
