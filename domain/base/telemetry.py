@@ -58,8 +58,8 @@ PRIVATE_TEXT = re.compile(
 TEXT_MAX = 20_000
 # A stack of exceptions can nest values without end; what lies deeper is dropped.
 DEPTH_MAX = 6
-# Chatty at info, and below it they log statements with their values.
-QUIET_LOGGERS = ("uvicorn", "uvicorn.error", "tortoise", "asyncio", "websockets", "asyncpg")
+# Chatty at info, and below it they log statements with their values, and headers.
+QUIET_LOGGERS = ("uvicorn", "uvicorn.error", "tortoise", "asyncio", "websockets", "asyncpg", "httpcore")
 
 
 _ready: list[bytes] = []
