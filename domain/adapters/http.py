@@ -13,6 +13,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -86,12 +87,8 @@ class Http:
         self._schemes = schemes
         self._timeout_s = timeout_s
         self._answer_bytes_max = answer_bytes_max
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=tls or httpcore.default_ssl_context(),
-            max_connections=_CONNECTIONS,
-            max_keepalive_connections=0,
-            network_backend=_Guarded(resolve, is_allowed),
-        )
+        self._tls = tls
+        self._backend = _Guarded(resolve, is_allowed)
 
     def check(self, url: str) -> None:
         """Look at a URL alone; its name is not looked up. Raises RequestRefused with the reason."""
@@ -128,7 +125,18 @@ class Http:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._pool.aclose()
+        if "_pool" in self.__dict__:
+            await self._pool.aclose()
+
+    @cached_property
+    def _pool(self) -> httpcore.AsyncConnectionPool:
+        # Reading the certificates of all authorities takes longer than anything else at the start of a process.
+        return httpcore.AsyncConnectionPool(
+            ssl_context=self._tls or httpcore.default_ssl_context(),
+            max_connections=_CONNECTIONS,
+            max_keepalive_connections=0,
+            network_backend=self._backend,
+        )
 
     async def _read(self, response: httpcore.Response) -> Answer:
         parts, left, is_cut = [], self._answer_bytes_max, False

@@ -10,6 +10,7 @@ import asyncio
 import ssl
 from contextlib import suppress
 from email.headerregistry import AddressHeader
+from functools import cached_property
 from typing import cast
 
 import structlog
@@ -58,7 +59,7 @@ class SmtpMail:
         self._server = server
         self._sender = sender
         self._own_host = own_host
-        self._tls = tls
+        self._given_tls = tls
         self._step_timeout_s = step_timeout_s
         self._send_timeout_s = send_timeout_s
 
@@ -89,6 +90,11 @@ class SmtpMail:
     async def close(self) -> None:
         """Nothing is open between two mails."""
 
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        # Once and not for each mail: it reads the certificates of all authorities.
+        return self._given_tls or ssl.create_default_context()
+
     def _client(self) -> SMTP:
         return SMTP(
             hostname=self._server.host,
@@ -100,7 +106,7 @@ class SmtpMail:
             timeout=self._step_timeout_s,
             use_tls=self._server.encryption is Encryption.TLS,
             start_tls=_START_TLS[self._server.encryption],
-            tls_context=self._tls or ssl.create_default_context(),
+            tls_context=self._tls,
         )
 
 
