@@ -1,5 +1,6 @@
 """Requests to typed addresses reach the open internet and nothing else. The servers here stand for both."""
 
+import asyncio
 import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -9,7 +10,7 @@ import trustme
 
 from domain.adapters.http import Address, Http, RequestRefused, Resolve, is_public
 from domain.base.errors import Unavailable
-from tests.adapters.http_server import Server, serving
+from tests.adapters.http_server import OK, Server, serving
 
 # Only a test that fails waits for so long.
 PATIENCE_S = 20.0
@@ -249,6 +250,21 @@ async def test_no_answer_or_half_of_one_is_unavailable(answer: bytes, server: Se
         await http.request("GET", f"http://hooks.example:{server.port}/")
 
     assert len(server.asked) == 1
+    await http.close()
+
+
+async def test_requests_without_an_answer_give_their_connections_back(server: Server) -> None:
+    server.answers = [b""]
+    http = Http(resolve=names("127.0.0.1"), is_allowed=only("127.0.0.1"), schemes=("http",), timeout_s=3.0)
+    url = f"http://hooks.example:{server.port}/"
+
+    # More than there are connections.
+    failures = await asyncio.gather(*(http.request("GET", url) for _ in range(60)), return_exceptions=True)
+    server.answers = [OK]
+    answer = await http.request("GET", url)
+
+    assert {type(failure) for failure in failures} == {Unavailable}
+    assert answer.status == 200
     await http.close()
 
 

@@ -147,7 +147,7 @@ async def test_a_mail_that_was_taken_is_sent_whatever_comes_of_the_good_bye(word
     assert len(server.taken) == 1
 
 
-async def test_a_sender_that_is_cancelled_leaves_no_connection(server: MailServer) -> None:
+async def test_a_sender_that_is_cancelled_has_sent_nothing(server: MailServer) -> None:
     server.script = {"DATA": [FALL_SILENT]}
     mail = mail_to(server.port)
 
