@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def _opened_doors() -> set[tuple[str, str]]:
-    """(door, function that opens it) for every call of `system(...)` and `system_fetch(...)` in the code."""
+    """(door, function that opens it) for every call of `system`, `system_fetch` and `system_tx` in the code."""
     found = set()
     for path in [*ROOT.glob("domain/**/*.py"), *ROOT.glob("graph/**/*.py"), *ROOT.glob("jobs/**/*.py")]:
         if "node_modules" in path.parts:
@@ -22,7 +22,7 @@ def _opened_doors() -> set[tuple[str, str]]:
                 if not isinstance(call, ast.Call):
                     continue
                 name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", None)
-                if name in ("system", "system_fetch") and call.args and "Door" in ast.dump(call.args[0]):
+                if name in ("system", "system_fetch", "system_tx") and call.args and "Door" in ast.dump(call.args[0]):
                     door = call.args[0]
                     assert isinstance(door, ast.Attribute), f"{module}: name the door where it is opened"
                     found.add((door.attr, f"{module}.{function.name}"))

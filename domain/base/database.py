@@ -333,8 +333,26 @@ async def tx() -> AsyncIterator[Transaction]:
     if (kept := _kept.get()) is not None:
         # Whoever holds one connection does not wait for another.
         kept.spare()
+    async with _opened(app_pool()) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def system_tx(door: Door) -> AsyncIterator[Transaction]:
+    """As `tx`, on a connection that sees every organization: services called inside join it. `door` names the caller.
+
+    Raises RuntimeError inside another transaction, which it could not be part of; Unavailable; Timeout.
+    """
+    if transaction() is not None:
+        raise RuntimeError(f"{door.value} came inside another transaction")
+    async with _opened(_system(door)) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def _opened(pool: Pool) -> AsyncIterator[Transaction]:
     client, connections = _client(), get_connections()
-    async with _begun(app_pool()) as connection:
+    async with _begun(pool) as connection:
         opened = Transaction(client, connection)
         of_tortoise, of_this = connections.set("default", opened), _open.set(opened)
         try:
