@@ -334,7 +334,7 @@ class Pages(Generic[R]):
             f"WHERE {self.key} = ANY({{}}::uuid[]) AND {{}} AND {{}} GROUP BY 1",
             list(keys),
             self.visible(actor),
-            asked.filter(),
+            _closed(asked.filter(), actor),
         )
         return {row["parent_key"]: row["total"] for row in await fetch(statement, Row)}
 

@@ -94,13 +94,28 @@ def to_many(
     return _field(resolve, Declared("to_many", needs, read, permission=permission), description, length=length)
 
 
-def pages(read: Pages[Any], *, arguments: Callable[..., PageRequest], description: str, key: str = "id") -> Any:
-    """A connection of the rows that point at this one. `arguments` turns the field's arguments into a request."""
+def pages(
+    read: Pages[Any],
+    *,
+    arguments: Callable[..., PageRequest],
+    description: str,
+    key: str = "id",
+    permission: Permission | None = None,
+    org: str = "org_id",
+) -> Any:
+    """A connection of the rows that point at this one. `arguments` turns the field's arguments into a request.
+
+    `permission` is needed in the organization that `org` names.
+    """
 
     async def resolve(root: Any, info: Info, **given: Any) -> Any:
+        if permission is not None:
+            info.context.actor.require(permission, org_id=getattr(root, org))
         return listed(info, read, getattr(root, key), lambda: arguments(**given))
 
-    return _field(resolve, Declared("pages", (key,), read, asked=arguments), description, arguments)
+    needs = (key, *((org,) if permission is not None else ()))
+    declared = Declared("pages", needs, read, asked=arguments, permission=permission)
+    return _field(resolve, declared, description, arguments)
 
 
 def listed(info: Info, read: Pages[Any], key: Any, make: Callable[[], PageRequest]) -> Listed:

@@ -27,6 +27,7 @@ from domain.base import telemetry
 from domain.base.errors import DomainError, NotFound, Timeout
 from graph.base.answers import note_texts
 from graph.base.paging import Listed
+from graph.base.selection import Declared
 from graph.compiler.builders import Detour
 from graph.compiler.call import call, info_of, key_of
 from graph.compiler.load import Loads
@@ -213,16 +214,7 @@ class _Run:
         if kind == "itself":
             return [spot.source for spot in spots]
         if kind == "to_many":
-            org = declared.needs[-1]
-            faults: dict[int, Exception] = {}
-            if declared.permission is not None:
-                for number, spot in enumerate(spots):
-                    try:
-                        actor = self._executor.context_value.actor
-                        actor.require(declared.permission, org_id=getattr(spot.source, org))
-                    except Exception as fault:
-                        faults[number] = fault
-            key = declared.needs[0]
+            faults, key = self._denied(declared, spots), declared.needs[0]
             keys = [None if n in faults else getattr(spot.source, key) for n, spot in enumerate(spots)]
             found = await self._loads.rows(declared.read, keys, self._plan.columns(self._executor, field)[0])
             return [faults.get(n, [] if value is None else value) for n, value in enumerate(found)]
@@ -254,11 +246,28 @@ class _Run:
 
     async def _pages(self, field: FieldPlan, spots: list[Spot]) -> list[Any]:
         """Connections that are still to be read. The request is the same for all objects."""
-        first = (await self._call([field], spots[:1]))[id(field)][0]
-        if not isinstance(first, Listed):
-            return [first] * len(spots)
-        key = field.declared.needs[0]
-        return [replace(first, key=getattr(spot.source, key)) for spot in spots]
+        faults, key = self._denied(field.declared, spots), field.declared.needs[0]
+        allowed = [spot for number, spot in enumerate(spots) if number not in faults]
+        if not allowed:
+            return list(faults.values())
+        first = (await self._call([field], allowed[:1]))[id(field)][0]
+
+        def of(spot: Spot) -> Any:
+            return replace(first, key=getattr(spot.source, key)) if isinstance(first, Listed) else first
+
+        return [faults.get(number) or of(spot) for number, spot in enumerate(spots)]
+
+    def _denied(self, declared: Declared, spots: list[Spot]) -> dict[int, Exception]:
+        """Number -> why the field may not be read there, where its declaration asks for a permission."""
+        faults: dict[int, Exception] = {}
+        if declared.permission is not None:
+            for number, spot in enumerate(spots):
+                try:
+                    actor = self._executor.context_value.actor
+                    actor.require(declared.permission, org_id=getattr(spot.source, declared.needs[-1]))
+                except Exception as fault:
+                    faults[number] = fault
+        return faults
 
     async def _parts(self, field: FieldPlan, spots: list[Spot]) -> list[Any]:
         """A part of each connection's page, which is read once for all parts of it."""

@@ -165,10 +165,10 @@ class Straight:
         """What a declared field gives."""
         declared = field.declared
         kind = declared.kind
+        if declared.permission is not None:
+            for org_id in set(_taken(sources, declared.needs[-1:])):
+                self._operation.actor.require(declared.permission, org_id=org_id)
         if kind == "to_many":
-            if declared.permission is not None:
-                for org_id in set(_taken(sources, declared.needs[-1:])):
-                    self._operation.actor.require(declared.permission, org_id=org_id)
             keys = _taken(sources, declared.needs[:1])
             known = await self._read(declared.read, keys, self._columns(field))
             return [known.get(key) or [] for key in keys]
@@ -196,7 +196,7 @@ class Straight:
         """Connections that are still to be read. The request is the same for all objects."""
         asked = field.declared.asked(**arguments_of(self._executor, field))
         read, columns = field.declared.read, self._columns(field)
-        return [Listed(read, key, asked, columns) for key in _taken(sources, field.declared.needs)]
+        return [Listed(read, key, asked, columns) for key in _taken(sources, field.declared.needs[:1])]
 
     async def _parts(self, field: FieldPlan, sources: Sequence[Listed]) -> list[Any]:
         """A part of each connection's page, which is read once for all parts of it."""
