@@ -17,6 +17,7 @@ from domain.base.settings import is_loopback
 from domain.identity import accounts, queries, sessions
 from domain.identity.queries import PreferencesRow, SessionRow, UserRow
 from domain.identity.sessions import Started
+from domain.invitations import signing_up
 from domain.organizations import actors, memberships
 from domain.organizations import queries as org_queries
 from domain.organizations.api_keys import MOST_KEYS
@@ -190,6 +191,7 @@ class SignUpInput:
     email: str = required("Compared trimmed and lower-cased; one account each.")
     password: str = required("10 to 200 characters.")
     name: str = required("1 to 100 characters.")
+    invitation_token: str | None = optional("Of an invitation to this address, which is accepted along with it.")
 
 
 @strawberry.input
@@ -260,19 +262,24 @@ class IdentityMutations:
 
     @mutation(credential=True)
     async def sign_up(self, info: Info, input: SignUpInput) -> AuthPayload | None:
-        """Make an account and sign in. A browser gets the session as a cookie too."""
-        return await _begun(info, await accounts.sign_up(**changes(input), **_origin(info)))
+        """Make an account and sign in; a link to verify the address is mailed. A browser gets a cookie too.
+
+        With the token of a pending invitation to this address, the address counts as verified and the invitation is
+        accepted in the same transaction.
+        """
+        started = await signing_up.sign_up(info.context.settings, **changes(input), **origin_of(info))
+        return await _begun(info, started)
 
     @mutation(credential=True)
     async def sign_in(self, info: Info, input: SignInInput) -> AuthPayload | None:
         """Begin a session. A browser gets it as a cookie too."""
-        return await _begun(info, await accounts.sign_in(**changes(input), **_origin(info)))
+        return await _begun(info, await accounts.sign_in(**changes(input), **origin_of(info)))
 
     @mutation(credential=True)
     async def sign_out(self, info: Info) -> DonePayload | None:
         """End the present session."""
         await sessions.sign_out(info.context.actor)
-        _ended(info)
+        signed_out(info)
         return DonePayload(done=True)
 
     @mutation
@@ -282,7 +289,7 @@ class IdentityMutations:
         await sessions.revoke(actor, session_id)
         if session_id == actor.session_id:
             # Under a key the session has not ended before the commit, and may live on.
-            after_commit(partial(_ended, info))
+            after_commit(partial(signed_out, info))
         return DeletePayload(deleted_id=id)
 
     @mutation
@@ -301,15 +308,16 @@ class IdentityMutations:
         """Change the viewer's preferences."""
         actor = info.context.actor
         await accounts.preferences_update(actor, **changes(input))
-        return ViewerPayload(viewer=Viewer.of(await _own_row(actor)))
+        return ViewerPayload(viewer=Viewer.of(await own_row(actor)))
 
 
-async def _own_row(actor: Caller) -> UserRow:
+async def own_row(actor: Caller) -> UserRow:
+    """The viewer's row, with every column."""
     return await queries.by_ids.get(actor, actor.user_id)
 
 
-def _origin(info: Info) -> dict[str, Any]:
-    """Where a sign-up or sign-in comes from, and what counts it."""
+def origin_of(info: Info) -> dict[str, Any]:
+    """Where a password or a sign-up comes from, and what counts it."""
     context = info.context
     return {
         "client_address": context.client_address,
@@ -327,10 +335,10 @@ async def _begun(info: Info, started: Started) -> AuthPayload:
         lifetime_s = int(sessions.LIFETIME.total_seconds())
         response.set_cookie(COOKIE, started.token, max_age=lifetime_s, **_cookie(info))
     session = await queries.sessions_by_ids.get(actor, started.session_id)
-    return AuthPayload(viewer=Viewer.of(await _own_row(actor)), token=started.token, session=Session.of(session))
+    return AuthPayload(viewer=Viewer.of(await own_row(actor)), token=started.token, session=Session.of(session))
 
 
-def _ended(info: Info) -> None:
+def signed_out(info: Info) -> None:
     """Nobody is signed in for the rest of the operation."""
     _run_as(info, None)
     if (response := info.context.response) is not None:

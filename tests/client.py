@@ -43,6 +43,11 @@ def use(settings: Settings, adapters: Adapters) -> None:
     _settings, _adapters = settings, adapters
 
 
+def served() -> tuple[Settings, Adapters]:
+    """What every client runs over."""
+    return _settings, _adapters
+
+
 def judged_by(judge: "Judge | None") -> None:
     """Let somebody run the operations of every client, and look at the answers."""
     global _judge

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 import asyncpg
+from argon2 import PasswordHasher
 
 from domain.base.actor import Actor
 from domain.base.clock import new_id, now
@@ -27,6 +28,9 @@ from domain.tasks.queries import TaskRow
 from graph.base.ids import global_id
 from tests.client import GraphQL, aside
 
+PASSWORD = "correct horse"  # noqa: S105  # of people who live as long as a test
+# Weaker than those of accounts, and one for all of them, because it is made and looked at so often.
+_PASSWORD_DIGEST = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD)
 _owner: "asyncpg.Pool[Any]"
 
 
@@ -107,7 +111,7 @@ class Tenant:
 
 
 async def make_person(name: str = "Ada Lovelace") -> Person:
-    """A person with a session, in no organization."""
+    """A person with a session and PASSWORD, in no organization."""
     user_id, session_id, token = new_id(), new_id(), f"pws_{secrets.token_urlsafe(32)}"
     email = f"{name.split()[0].lower()}-{user_id.hex[-12:]}@example.test"
     digest = hashlib.sha256(token.encode()).digest()
@@ -115,6 +119,10 @@ async def make_person(name: str = "Ada Lovelace") -> Person:
         await connection.execute(
             "INSERT INTO users (id, name, email, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)",
             user_id, name, email, now(),
+        )  # fmt: skip
+        await connection.execute(
+            "INSERT INTO credential (user_id, password_digest, updated_at) VALUES ($1, $2, $3)",
+            user_id, _PASSWORD_DIGEST, now(),
         )  # fmt: skip
         await connection.execute(
             "INSERT INTO preferences (user_id, locale, time_zone, email_on_assignment, email_on_mention, "

@@ -78,6 +78,12 @@ class WrongCredentials(UserError):
     code = ErrorCode.WRONG_CREDENTIALS
 
 
+class Expired(UserError):
+    """What was given has run out."""
+
+    code = ErrorCode.EXPIRED
+
+
 class StaleVersion(UserError):
     """`if_version` did not match; `current` is the row as it stands now."""
 

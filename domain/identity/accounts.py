@@ -4,25 +4,26 @@ None of this belongs to an organization, so none of it is in an organization's l
 """
 
 import functools
-import hashlib
 import math
 import re
 import zoneinfo
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-import asyncpg
 import orjson
-from email_validator import EmailNotValidError, validate_email
 
 from domain.adapters.throttle import Limit, Throttle
 from domain.base.actor import Actor
 from domain.base.clock import new_id, now
-from domain.base.database import Door, execute, system, tx
-from domain.base.errors import Faults, Taken, WrongCredentials
-from domain.base.sql import Sql
-from domain.identity import passwords, queries, security_log, sessions
+from domain.base.database import Door, execute, require_transaction, system, system_tx, tx
+from domain.base.database_faults import unique
+from domain.base.errors import Faults, Taken
+from domain.base.settings import Settings
+from domain.base.sql import sql
+from domain.identity import account_tokens, addresses, credentials, passwords, queries, security_log, sessions
+from domain.identity.account_tokens import Purpose
 from domain.identity.models import Preferences, User
 from domain.identity.networks import network_of
 from domain.identity.queries import PreferencesRow, UserRow
@@ -30,11 +31,8 @@ from domain.identity.security_log import Action, Origin
 from domain.identity.sessions import Started
 
 SIGN_UPS = Limit(tries=20, window_s=3600)
-WRONG_SIGN_INS = Limit(tries=10, window_s=15 * 60)
 SETTINGS_BYTES = 16 * 1024
 SETTINGS_DEPTH = 20
-# 64 characters before the @ and 255 after it. Source: RFC 5321, sections 4.5.3.1.1 and 4.5.3.1.2.
-_ADDRESS_LENGTH = 320
 
 # Without the cache each call walks the files of the database on the disk.
 _time_zones = functools.cache(zoneinfo.available_timezones)
@@ -45,47 +43,75 @@ _NOT_IN_A_URL = re.compile(r"[\s\x00-\x1f\x7f\"<>\\^`{|}]")
 _AVATAR_URL_LENGTH = 2000
 
 
-async def sign_up(
-    *, email: str, password: str, name: str, client_address: str, user_agent: str | None, throttle: Throttle
-) -> Started:
-    """Make an account and its first session.
+@dataclass(frozen=True)
+class Applicant:
+    """Somebody whose sign-up is in order, but for who has the address by now."""
 
-    Raises UserErrors; Taken (email); RateLimited after 20 an hour from one network, counted once the input is well
-    formed; Unavailable.
+    email: str
+    password_digest: str
+    name: str
+    origin: Origin
+
+
+async def applicant(
+    *, email: str, password: str, name: str, client_address: str, user_agent: str | None, throttle: Throttle
+) -> Applicant:
+    """Whoever signs up, once what they say of themselves is right.
+
+    Raises UserErrors; RateLimited after 20 an hour from one network, counted once the input is well formed;
+    Unavailable.
     """
     faults = Faults()
-    address = _address(email)
+    address = addresses.normalized(email)
     if address is None:
         faults.add("Must be an e-mail address.", "email")
-    faults.text(password, "password", least=passwords.MIN_LENGTH, most=passwords.MAX_LENGTH)
+    check_password(faults, password, "password")
     _check_name(faults, name)
     faults.check()
     await throttle.hit(f"sign-up:{network_of(client_address)}", SIGN_UPS)
     digest = await passwords.hashed(password)
-    user_id, at = new_id(), now()
-    try:
-        async with system(Door.SIGN_UP) as connection:
-            await connection.execute(
-                "INSERT INTO users (id, name, email, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)",
-                user_id,
-                name,
-                address,
-                at,
+    return Applicant(str(address), digest, name, Origin(client_address, user_agent))
+
+
+async def sign_up(settings: Settings, **given: Any) -> Started:
+    """Make an account and its first session. Takes and raises what `applicant` does; Taken (email)."""
+    person = await applicant(**given)
+    async with system_tx(Door.SIGN_UP):
+        return await create(settings, person, is_verified=False)
+
+
+async def create(settings: Settings, person: Applicant, *, is_verified: bool) -> Started:
+    """The account and its first session, in the open transaction of the system's.
+
+    `is_verified` says that the address is known to be theirs; otherwise there is a token to verify it with.
+    Raises Taken (email).
+    """
+    user_id, entry_id, at = new_id(), new_id(), now()
+    with unique("users_email", Taken("There is an account with this address already.", "email")):
+        await execute(
+            sql(
+                "INSERT INTO users (id, name, email, email_verified_at, created_at, updated_at) "
+                "VALUES ({}, {}, {}, {}, {}, {})",
+                *(user_id, person.name, person.email, at if is_verified else None, at, at),
             )
-            await connection.execute(
-                "INSERT INTO credential (user_id, password_digest, updated_at) VALUES ($1, $2, $3)", user_id, digest, at
-            )
-            await connection.execute(
-                "INSERT INTO preferences (user_id, locale, time_zone, email_on_assignment, email_on_mention, "
-                "email_on_invitation, settings, updated_at) VALUES ($1, 'en', 'UTC', true, true, true, '{}', $2)",
-                user_id,
-                at,
-            )
-            return await _begin(connection, user_id, Action.SIGNED_UP, Origin(client_address, user_agent))
-    except asyncpg.UniqueViolationError as failure:
-        if failure.constraint_name != "users_email":
-            raise
-        raise Taken("There is an account with this address already.", "email") from failure
+        )
+    await execute(
+        sql(
+            "INSERT INTO credential (user_id, password_digest, updated_at) VALUES ({}, {}, {})",
+            *(user_id, person.password_digest, at),
+        )
+    )
+    await execute(
+        sql(
+            "INSERT INTO preferences (user_id, locale, time_zone, email_on_assignment, email_on_mention, "
+            "email_on_invitation, settings, updated_at) VALUES ({}, 'en', 'UTC', true, true, true, {}, {})",
+            *(user_id, "{}", at),
+        )
+    )
+    if not is_verified:
+        await account_tokens.issue(settings, user_id, Purpose.VERIFY_EMAIL, email=person.email, entry_id=entry_id)
+    connection = require_transaction().connection
+    return await _begin(connection, user_id, Action.SIGNED_UP, person.origin, entry_id=entry_id)
 
 
 async def sign_in(
@@ -93,67 +119,40 @@ async def sign_in(
 ) -> Started:
     """Begin a session. An unknown address and a wrong password give the same answer in the same time.
 
-    For its account a try is counted before it is verified, so that guesses at the same moment cannot pass together; a
-    right password forgets them. For its network only a wrong one is counted, once it is known to be wrong: many people
-    may share a network, and none of them can wipe out its count with an account of their own.
-
-    Raises WrongCredentials; RateLimited after 10 wrong tries within 15 minutes for the address or from one network,
-    also with the right password; Unavailable.
+    Raises what `credentials.check` does.
     """
-    address = _address(email) or email.strip().lower()
-    network_key = f"sign-in:network:{network_of(client_address)}"
-    account_key = f"sign-in:account:{hashlib.sha256(address.encode()).hexdigest()}"
-    # From the check to the count in one seat: past the limit of a network go at most the verifications in flight, two
-    # in each process, and of those only a right one is told, because counting the others refuses them.
-    async with passwords.seats:
-        # The network goes first: one that is refused cannot lock anybody else's account as well.
-        await throttle.check(network_key, WRONG_SIGN_INS)
-        await throttle.hit(account_key, WRONG_SIGN_INS)
+    while True:
+        known = await credentials.check(
+            email, password, client_address=client_address, user_agent=user_agent, throttle=throttle
+        )
+        is_outdated = passwords.is_outdated(known.password_digest)
+        renewed = await passwords.hashed(password) if is_outdated else known.password_digest
         async with system(Door.SIGN_IN) as connection:
-            found = await connection.fetchrow(
-                "SELECT users.id, credential.password_digest FROM users "
-                "JOIN credential ON credential.user_id = users.id WHERE users.email = $1",
-                address,
+            # Under the lock no other password can take the place of this one and leave the new session behind.
+            stored = await connection.fetchval(
+                "SELECT password_digest FROM credential WHERE user_id = $1 FOR NO KEY UPDATE", known.user_id
             )
-        stored = found["password_digest"] if found else None
-        if not await passwords.matches(password, stored) or found is None:
-            await _note_failure(found["id"] if found else new_id(), Origin(client_address, user_agent))
-            await throttle.hit(network_key, WRONG_SIGN_INS)
-            raise WrongCredentials("Address and password do not belong together.")
-        await throttle.clear(account_key)
-    renewed = await passwords.hashed(password) if passwords.is_outdated(found["password_digest"]) else None
-    async with system(Door.SIGN_IN) as connection:
-        if renewed is not None:
-            await connection.execute(
-                "UPDATE credential SET password_digest = $1, updated_at = $2 "
-                "WHERE user_id = $3 AND password_digest = $4",
-                renewed,
-                now(),
-                found["id"],
-                stored,
-            )
-        return await _begin(connection, found["id"], Action.SIGNED_IN, Origin(client_address, user_agent))
+            if stored != known.password_digest:
+                # It was replaced just now, and may be the right one all the same.
+                continue
+            if renewed != stored:
+                await connection.execute(
+                    "UPDATE credential SET password_digest = $1, updated_at = $2 WHERE user_id = $3",
+                    renewed,
+                    now(),
+                    known.user_id,
+                )
+            return await _begin(connection, known.user_id, Action.SIGNED_IN, Origin(client_address, user_agent))
 
 
-async def _begin(connection: Any, user_id: UUID, action: Action, origin: Origin) -> Started:
+async def _begin(
+    connection: Any, user_id: UUID, action: Action, origin: Origin, *, entry_id: UUID | None = None
+) -> Started:
     started = await sessions.start(connection, user_id, user_agent=origin.user_agent)
-    await _write(connection, security_log.entries(user_id, action, session_ids=[started.session_id], origin=origin))
-    return started
-
-
-async def _note_failure(user_id: UUID, origin: Origin) -> None:
-    """An entry for the account, none for an address that has none; the time it takes must not tell which.
-
-    So the statement is the same, and the commit does not wait for the disk, which it would only after an entry.
-    """
-    async with system(Door.SIGN_IN_FAILURE) as connection:
-        await connection.execute("SET LOCAL synchronous_commit = off")
-        await _write(connection, security_log.entries(user_id, Action.SIGN_IN_FAILED, origin=origin))
-
-
-async def _write(connection: Any, statement: Sql) -> None:
-    text, values = statement.render()
+    told = security_log.entries(user_id, action, session_ids=[started.session_id], origin=origin, entry_id=entry_id)
+    text, values = told.render()
     await connection.execute(text, *values)
+    return started
 
 
 async def profile_update(actor: Actor, **values: Any) -> UserRow:
@@ -203,17 +202,9 @@ async def preferences_update(actor: Actor, **values: Any) -> PreferencesRow:
         return await queries.preferences_of.get(actor, user_id)
 
 
-def _address(text: str) -> str | None:
-    """The address as it is stored and compared, or None when it is not one."""
-    if len(text) > _ADDRESS_LENGTH:
-        # Before anything looks at it: to normalize it would take time that grows with the square of its length.
-        return None
-    try:
-        # .test is what the demo accounts use; nothing is looked up in the DNS.
-        found = validate_email(text.strip(), check_deliverability=False, test_environment=True)
-    except EmailNotValidError:
-        return None
-    return found.normalized.lower()
+def check_password(faults: Faults, password: str, path: str) -> None:
+    """A new password has a length that can be had."""
+    faults.text(password, path, least=passwords.MIN_LENGTH, most=passwords.MAX_LENGTH)
 
 
 def _check_name(faults: Faults, name: str | None) -> None:

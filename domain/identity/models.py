@@ -66,6 +66,28 @@ class Session(Model):
         table = "session"
 
 
+class AccountToken(Model):
+    """What a link in a mail to the account's holder proves. Only the digest of the token is kept.
+
+    One for each account and purpose: `generation` goes up when it is made anew, which ends the one before.
+    `entry_id` is the entry of the security log that asks for the mail, `email` the address that it goes to.
+    """
+
+    id = fields.UUIDField(primary_key=True, default=new_id)
+    user_id = fields.UUIDField()
+    purpose = fields.TextField()
+    generation = fields.IntField()
+    token_digest = fields.BinaryField()
+    email = fields.TextField()
+    entry_id = fields.UUIDField()
+    expires_at = fields.DatetimeField()
+    created_at = fields.DatetimeField(default=now)
+    updated_at = fields.DatetimeField(default=now)
+
+    class Meta:
+        table = "account_token"
+
+
 class SecurityEntry(Model):
     """What happened to an account. `detail` names what was changed or denied; nothing of a secret is in it."""
 

@@ -1,19 +1,21 @@
 """An account's own log: what happened to it, and what it was denied. None of it belongs to an organization.
 
 An entry is written with what it tells: in the same transaction where something changes, in one of its own where
-something was refused, so that no rollback takes it along.
+something was refused, so that no rollback takes it along. It is also what the account's mail goes by: what an entry
+asks for is sent once it is committed.
 """
 
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
 from domain.base.actor import Actor
 from domain.base.clock import new_id, now
 from domain.base.database import execute, tx
-from domain.base.sql import Sql, sql
+from domain.base.sql import Row, Sql, sql
 from domain.identity.networks import prefix_of
 
 USER_AGENT_LENGTH = 500
@@ -28,7 +30,25 @@ class Action(StrEnum):
     SIGNED_OUT = "SIGNED_OUT"
     SESSION_REVOKED = "SESSION_REVOKED"
     PROFILE_UPDATED = "PROFILE_UPDATED"
+    VERIFICATION_REQUESTED = "VERIFICATION_REQUESTED"
+    EMAIL_VERIFIED = "EMAIL_VERIFIED"
+    EMAIL_CHANGE_REQUESTED = "EMAIL_CHANGE_REQUESTED"
+    EMAIL_CHANGED = "EMAIL_CHANGED"
+    PASSWORD_RESET_REQUESTED = "PASSWORD_RESET_REQUESTED"  # noqa: S105  # the name of an action
+    PASSWORD_RESET = "PASSWORD_RESET"  # noqa: S105
+    PASSWORD_CHANGED = "PASSWORD_CHANGED"  # noqa: S105
     DENIED = "DENIED"
+
+
+class SecurityEntryRow(Row):
+    """An entry. `detail` names what was changed or denied, or the address that was left; nothing of a secret."""
+
+    id: UUID
+    user_id: UUID
+    at: datetime
+    action: str
+    session_id: UUID | None
+    detail: str | None
 
 
 @dataclass(frozen=True)
@@ -60,9 +80,13 @@ def entries(
     session_ids: Sequence[UUID | None] = (None,),
     details: Sequence[str | None] = (None,),
     origin: Origin | None = None,
+    entry_id: UUID | None = None,
 ) -> Sql:
-    """The statement that writes an entry for each session and each detail; none for who has no account."""
-    told = [(new_id(), session_id, detail) for session_id in session_ids for detail in details]
+    """The statement that writes an entry for each session and each detail; none for who has no account.
+
+    `entry_id` is the id of the only one, where somebody refers to it.
+    """
+    told = [(entry_id or new_id(), session_id, detail) for session_id in session_ids for detail in details]
     seen = origin or _origin.get()
     return sql(
         "INSERT INTO security_entry (id, user_id, at, action, session_id, detail, address_prefix, user_agent) "
