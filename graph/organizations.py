@@ -10,6 +10,8 @@ from domain.base.paging import PageRequest
 from domain.base.permissions import Permission, Role
 from domain.events import cursors
 from domain.identity import queries as identity
+from domain.invitations import queries as invitation_queries
+from domain.invitations.states import Status
 from domain.labels import queries as labels
 from domain.organizations import memberships, queries
 from domain.organizations import service as organizations
@@ -41,6 +43,9 @@ from graph.projects import Project, project_page
 
 if TYPE_CHECKING:
     from graph.api_keys import ApiKey
+    from graph.invitations import Invitation
+
+strawberry.enum(Status, name="InvitationStatus", description="Where an invitation stands.")
 
 
 def _viewer_role(root: Any, info: Info) -> Role:
@@ -61,6 +66,15 @@ def member_page(
 ) -> PageRequest:
     """Members A to Z."""
     return queries.members_asked(first=first, after=after, query=query, roles=roles)
+
+
+def invitation_page(
+    first: int | None = 20,
+    after: str | None = None,
+    status: Annotated[Status | None, strawberry.argument(description="Only those that stand there.")] = None,
+) -> PageRequest:
+    """Invitations, the newest first."""
+    return invitation_queries.asked(first=first, after=after, status=status)
 
 
 @strawberry.type
@@ -92,6 +106,13 @@ class Organization(Node):
         org="id",
         length=MOST_KEYS,
         description="Those that are not revoked, A to Z, at most 100. Needs API_KEYS_MANAGE.",
+    )
+    invitations: Connection[Annotated["Invitation", strawberry.lazy("graph.invitations")]] | None = pages(
+        invitation_queries.of_organizations,
+        arguments=invitation_page,
+        permission=Permission.INVITATIONS_MANAGE,
+        org="id",
+        description="The newest first. Needs INVITATIONS_MANAGE.",
     )
     event_cursor: str = computed(
         _event_cursor,
