@@ -6,6 +6,7 @@ import strawberry
 from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 
+from graph.accounts import AccountMutations
 from graph.api_keys import ApiKeyMutations
 from graph.base.errors import ERROR_TYPES
 from graph.base.idempotency import IDEMPOTENT
@@ -14,6 +15,7 @@ from graph.base.scalars import SCALARS
 from graph.comments import CommentMutations
 from graph.events import EventQueries, EventSubscriptions
 from graph.identity import IdentityMutations, IdentityQueries
+from graph.invitations import InvitationMutations, InvitationQueries
 from graph.labels import LabelMutations
 from graph.nodes import NodeQueries
 from graph.organizations import OrganizationMutations, OrganizationQueries
@@ -46,6 +48,7 @@ class Query(
     NodeQueries,
     IdentityQueries,
     OrganizationQueries,
+    InvitationQueries,
     ProjectQueries,
     TaskQueries,
     EventQueries,
@@ -57,8 +60,10 @@ class Query(
 @strawberry.type
 class Mutation(
     IdentityMutations,
+    AccountMutations,
     ApiKeyMutations,
     OrganizationMutations,
+    InvitationMutations,
     ProjectMutations,
     WorkflowStateMutations,
     TaskMutations,

@@ -16,6 +16,7 @@ MODELS = (
     "domain.idempotency.models",
     "domain.identity.models",
     "domain.organizations.models",
+    "domain.invitations.models",
     "domain.billing.models",
     "domain.projects.models",
     "domain.labels.models",

@@ -17,6 +17,12 @@ GLOBAL_TABLES: dict[str, tuple[str, ...]] = {
     "credential": (),
     "preferences": ("SELECT", "UPDATE"),
     "session": ("SELECT (id, user_id, user_agent, created_at, last_used_at, expires_at)", "DELETE"),
+    "account_token": (
+        "SELECT (id, user_id, purpose, generation, email, entry_id, expires_at, created_at, updated_at)",
+        "INSERT",
+        "UPDATE",
+        "DELETE",
+    ),
     "security_entry": ("SELECT", "INSERT"),
     # What identifies a row stays as it is.
     "idempotency": (
@@ -36,6 +42,12 @@ NARROWER: dict[str, tuple[str, ...]] = {
     "api_key": (
         "SELECT (id, org_id, user_id, name, prefix, permissions, created_at, updated_at, last_used_at, expires_at, "
         "revoked_at)",
+        "INSERT",
+        "UPDATE",
+    ),
+    "invitation": (
+        "SELECT (id, org_id, email, role, status, invited_by_id, generation, expires_at, responded_at, created_at, "
+        "updated_at)",
         "INSERT",
         "UPDATE",
     ),
