@@ -18,10 +18,12 @@ import pytest
 
 import domain
 from domain.adapters.wiring import Adapters
+from domain.base.actor import Actor
 from domain.base.errors import Taken
 from domain.base.permissions import Permission, Role
 from domain.comments import service as comments
 from domain.events.log import Event
+from domain.invitations import service as invitations
 from domain.labels import service as labels
 from domain.organizations import api_keys, memberships
 from domain.organizations import service as organizations
@@ -32,16 +34,19 @@ from domain.tasks import columns, relations
 from domain.tasks import service as tasks
 from domain.tasks.models import RelationKind
 from domain.tasks.transfer import transfer
+from tests.client import served
 from tests.events.chain import first_fault
 from tests.factories import Tenant, execute, make_person, rows, states_of
+from tests.links import token_of
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "events.json"
 
-# EventType of the API contract, part 01.
+# EventType of the API contract, parts 01 and 02; INVITATION_RESENT is our own.
 TYPES = """
   ORGANIZATION_CREATED ORGANIZATION_UPDATED MEMBERSHIP_CREATED MEMBERSHIP_UPDATED MEMBERSHIP_DELETED
   PROJECT_CREATED PROJECT_UPDATED PROJECT_ARCHIVED PROJECT_UNARCHIVED PROJECT_DELETED
   API_KEY_CREATED API_KEY_REVOKED
+  INVITATION_CREATED INVITATION_RESENT INVITATION_ACCEPTED INVITATION_DECLINED INVITATION_EXPIRED INVITATION_REVOKED
   WORKFLOW_STATE_CREATED WORKFLOW_STATE_UPDATED WORKFLOW_STATE_DELETED
   TASK_CREATED TASK_UPDATED TASK_ASSIGNED TASK_TRANSITIONED TASK_MOVED TASK_TRANSFERRED TASK_ARCHIVED TASK_UNARCHIVED
   TASK_DELETED TASK_RELATION_CREATED TASK_RELATION_DELETED
@@ -134,7 +139,27 @@ async def live() -> UUID:
         await labels.delete(actor, label.id)
         await projects.delete(actor, second.id)
         await memberships.delete(actor, member.id)
+        await invite(actor, org.id)
     return org.id
+
+
+async def invite(actor: Actor, org_id: UUID) -> None:
+    """All that can happen to invitations."""
+    settings, adapters = served()
+    guest = await make_person(WORD)
+    await execute("UPDATE users SET email_verified_at = now() WHERE id = $1", guest.user_id)
+    given: dict[str, Any] = {"role": Role.GUEST, "settings": settings, "throttle": adapters.throttle}
+    holder: dict[str, Any] = {"client_address": "192.0.2.1", "throttle": adapters.throttle}
+    accepted = await invitations.create(actor, org_id, email=guest.email, **given)
+    declined, revoked, expired = [
+        await invitations.create(actor, org_id, email=f"{WORD}-{n}@example.test", **given) for n in range(3)
+    ]
+    await invitations.resend(actor, declined.id, settings=settings, throttle=adapters.throttle)
+    await invitations.decline(None, await token_of(declined.id), **holder)
+    await invitations.revoke(actor, revoked.id)
+    async with guest.acting() as invited:
+        await invitations.accept(invited, await token_of(accepted.id), **holder)
+    await invitations.expire(actor, expired.expires_at)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.factories import Person, execute, rows
 from tests.isolation.calls import SCHEMA, Call, Field, call, mutations
 from tests.isolation.ledger import Ledger, open_ledger
 from tests.isolation.sweep import refusals
-from tests.isolation.world import World, make_session, make_world
+from tests.isolation.world import World, make_session, make_world, prepared
 from tests.test_schema import PEOPLE_ONLY
 
 P = Permission
@@ -29,12 +29,23 @@ NEEDED: dict[str, Permission | None] = {
     "signOut": None,
     "sessionRevoke": None,
     "sessionsRevokeOthers": None,
+    "emailVerify": None,
+    "emailVerificationResend": None,
+    "passwordResetRequest": None,
+    "passwordReset": None,
+    "passwordChange": None,
+    "emailChangeRequest": None,
     "profileUpdate": None,
     "preferencesUpdate": None,
     "apiKeyCreate": P.API_KEYS_MANAGE,
     "apiKeyRevoke": P.API_KEYS_MANAGE,
     "organizationCreate": None,
     "organizationUpdate": P.ORG_UPDATE,
+    "invitationCreate": P.INVITATIONS_MANAGE,
+    "invitationResend": P.INVITATIONS_MANAGE,
+    "invitationRevoke": P.INVITATIONS_MANAGE,
+    "invitationAccept": None,
+    "invitationDecline": None,
     "membershipUpdate": P.MEMBERS_MANAGE,
     "membershipDelete": P.MEMBERS_MANAGE,
     "organizationLeave": None,
@@ -65,13 +76,17 @@ NEEDED: dict[str, Permission | None] = {
     "commentDelete": P.TASK_DELETE,
 }
 
-# Who may not manage keys does not see those of others, so there is nothing to forbid.
-HIDDEN = {"apiKeyRevoke"}
+# Who may not manage keys does not see those of others, so there is nothing to forbid; nor who may not invite.
+HIDDEN = {"apiKeyRevoke", "invitationResend", "invitationRevoke"}
 
 # Reads that need more than membership: the query, with $id the organization's, and where the answer stands.
 READS = {
     "tasks": (P.TASK_READ, "query ($id: ID!) { tasks(organizationId: $id) { totalCount } }"),
     "apiKeys": (P.API_KEYS_MANAGE, "query ($id: ID!) { organization(id: $id) { apiKeys { id } } }"),
+    "invitations": (
+        P.INVITATIONS_MANAGE,
+        "query ($id: ID!) { organization(id: $id) { invitations { nodes { id } } } }",
+    ),
 }
 
 # What must be granted for a thing to be there at all. What every key has shows to every key.
@@ -85,6 +100,7 @@ SHOWN_BY = {
     "task": P.TASK_READ,
     "task_relation": P.TASK_READ,
     "comment": P.TASK_READ,
+    "invitation": P.INVITATIONS_MANAGE,
     "event": P.TASK_READ,
 }
 
@@ -136,7 +152,7 @@ def person_of(world: World, role: Role) -> Person:
 
 async def call_as(world: World, field: Field, author: ActorRef, person: Person | None = None) -> Call:
     """A call of the mutation that is valid for this caller: with a session, and a comment to edit, of their own."""
-    things = {}
+    things = {} if person is None else await prepared(field.name, person)
     if person is not None and field.name == "sessionRevoke":
         things["other session"] = global_id("session", await make_session(person))
     if field.name == "commentUpdate":
@@ -157,6 +173,11 @@ async def run(ledger: Ledger, client: GraphQL, asked: Call) -> tuple[Answer, lis
     return answer, sorted({table for place, table in ledger.places if after[place, table] != before[place, table]})
 
 
+def denied(answer: Answer, field: Field, permission: Permission) -> bool:
+    """Whether it was forbidden for want of the permission alone, or what it is about is hidden without it."""
+    return answer.codes == ["NOT_FOUND"] if field.name in HIDDEN else forbidden(answer, permission)
+
+
 def forbidden(answer: Answer, permission: Permission) -> bool:
     """Whether the permission, and nothing else, was missing."""
     return [error["extensions"] for error in answer.errors] == [{"code": "FORBIDDEN", "permission": permission.value}]
@@ -175,7 +196,7 @@ def test_every_declared_permission_of_a_read_is_swept() -> None:
         if (found := field.extensions.get("strawberry-definition")) and (permission := declaration(found).permission)
     }
 
-    assert declared == {"apiKeys": P.API_KEYS_MANAGE}
+    assert declared == {"apiKeys": P.API_KEYS_MANAGE, "invitations": P.INVITATIONS_MANAGE}
     assert set(declared) <= set(READS)
 
 
@@ -191,10 +212,8 @@ async def test_a_role_does_what_it_is_granted_and_nothing_else(
 
     if needed is None or needed in GRANTS[role]:
         assert refusals(answer) == []
-    elif field.name in HIDDEN:
-        assert (answer.codes, changed) == (["NOT_FOUND"], [])
     else:
-        assert forbidden(answer, needed)
+        assert denied(answer, field, needed)
         assert (answer.data, changed) == ({field.name: None}, [])
 
 
@@ -213,7 +232,7 @@ async def test_a_key_does_what_it_is_given_and_nothing_else(
         if missing is None:
             assert refusals(answer) == []
         else:
-            assert forbidden(answer, needed)
+            assert denied(answer, field, needed)
             assert (answer.data, changed) == ({field.name: None}, [])
 
 
@@ -232,7 +251,7 @@ async def test_a_key_does_no_more_than_its_maker_may_today(
     if needed in GRANTS[role]:
         assert refusals(answer) == []
     else:
-        assert forbidden(answer, needed)
+        assert denied(answer, field, needed)
         assert (answer.data, changed) == ({field.name: None}, [])
 
 

@@ -21,6 +21,7 @@ from tests.factories import Tenant, execute, rows
 # Migrating an almost current database; beyond it, it waits for a lock.
 MIGRATE_WITHIN_S = 20.0
 DIGESTS = {("credential", "password_digest"), ("session", "token_digest"), ("api_key", "secret_digest")}
+DIGESTS |= {("account_token", "token_digest"), ("invitation", "token_digest")}
 
 
 async def test_every_table_has_forced_row_security_or_is_on_the_list(settings: Settings) -> None:

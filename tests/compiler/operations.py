@@ -28,7 +28,23 @@ from tests.isolation.calls import SCHEMA
 
 DEPTH = 5
 # Their outcome hangs on what no ledger brings back: counters in Redis, organizations that are in no world.
-UNREPEATABLE = {"signUp", "signIn", "organizationCreate", "rateLimit"}
+UNREPEATABLE = {
+    "signUp",
+    "signIn",
+    "organizationCreate",
+    "rateLimit",
+    "emailVerify",
+    "emailVerificationResend",
+    "passwordResetRequest",
+    "passwordReset",
+    "passwordChange",
+    "emailChangeRequest",
+    "invitationCreate",
+    "invitationResend",
+    "invitationAccept",
+    "invitationDecline",
+    "invitationPreview",
+}
 MISSING = object()
 _USED = re.compile(r"\$(v\d+)")
 

@@ -25,6 +25,7 @@ query ($organization: ID!, $project: ID!, $task: ID!, $state: ID!) {
     members(first: 2) { pageInfo { endCursor } }
     projects(first: 1) { pageInfo { endCursor } }
     labels(first: 1) { pageInfo { endCursor } }
+    invitations(first: 1) { pageInfo { endCursor } }
     eventCursor
   }
   project(id: $project) { tasks(first: 2) { pageInfo { endCursor } } }
@@ -87,6 +88,7 @@ async def _material(world: World, other: World) -> Material:
         "Organization.members": data["organization"]["members"],
         "Organization.projects": data["organization"]["projects"],
         "Organization.labels": data["organization"]["labels"],
+        "Organization.invitations": data["organization"]["invitations"],
         "Project.tasks": data["project"]["tasks"],
         "Task.comments": data["task"]["comments"],
         "Task.subtasks": data["task"]["subtasks"],

@@ -23,6 +23,7 @@ from graphql import (
 
 from graph.base.ids import global_id
 from graph.schema import schema
+from tests.factories import PASSWORD
 from tests.isolation.selections import Seen, selection
 from tests.isolation.world import World, kind_of
 
@@ -53,6 +54,9 @@ THINGS = {
     "ApiKeyCreateInput.organizationId": "organization",
     "apiKeyRevoke.id": "api_key",
     "organizationUpdate.id": "organization",
+    "InvitationCreateInput.organizationId": "organization",
+    "invitationResend.id": "invitation",
+    "invitationRevoke.id": "invitation",
     "membershipUpdate.id": "membership",
     "membershipDelete.id": "membership",
     "organizationLeave.id": "organization",
@@ -103,6 +107,15 @@ THINGS = {
     "commentDelete.id": "comment",
 }
 
+# The world's token that goes into each argument of type String that takes one.
+TOKENS = {
+    "invitationPreview.token": "invitation token",
+    "invitationAccept.token": "acceptance token",
+    "invitationDecline.token": "invitation token",
+    "emailVerify.token": "verification token",
+    "passwordReset.token": "reset token",
+}
+
 # What goes into the other arguments and input fields. One that is not required is given all the same when it is here.
 VALUES: dict[str, Any] = {
     "SignUpInput.email": lambda: f"probe-{uuid4().hex}@example.test",
@@ -110,6 +123,14 @@ VALUES: dict[str, Any] = {
     "SignUpInput.name": "Probe",
     "SignInInput.email": "nobody@example.test",
     "SignInInput.password": "correct horse battery",
+    "passwordResetRequest.email": lambda: f"probe-{uuid4().hex}@example.test",
+    "passwordReset.newPassword": "another horse battery",
+    "passwordChange.currentPassword": PASSWORD,
+    "passwordChange.newPassword": "another horse battery",
+    "emailChangeRequest.newEmail": lambda: f"probe-{uuid4().hex}@example.test",
+    "emailChangeRequest.password": PASSWORD,
+    "InvitationCreateInput.email": lambda: f"probe-{uuid4().hex}@example.test",
+    "InvitationCreateInput.role": "MEMBER",
     "ProfileUpdateInput.name": "Probe",
     "PreferencesUpdateInput.locale": "de",
     "ApiKeyCreateInput.name": "Probe",
@@ -270,6 +291,8 @@ def call(of: Field, ids: Ids, place: Path = (), *, depth: int = 1, seen: Seen | 
 def _value(type_: GraphQLInputType, path: Path, key: str, ids: Ids, place: Path) -> Any:
     if isinstance(type_, GraphQLNonNull):
         return _value(type_.of_type, path, key, ids, place)
+    if key in TOKENS:
+        return ids(TOKENS[key], path)
     if key in VALUES:
         value = VALUES[key]
         return value() if callable(value) else value

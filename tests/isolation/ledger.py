@@ -15,7 +15,13 @@ from domain.base.row_security import GLOBAL_TABLES, tenant_column
 from domain.base.settings import Settings
 
 # The tables of people, and the column that names whose row it is. They belong to no organization.
-PEOPLE = {"users": "id", "credential": "user_id", "preferences": "user_id", "session": "user_id"}
+PEOPLE = {
+    "users": "id",
+    "credential": "user_id",
+    "preferences": "user_id",
+    "session": "user_id",
+    "account_token": "user_id",
+}
 # When somebody last used what they came with: any request may write it, also one that is refused.
 _USES = {"session": "{last_used_at,expires_at}", "api_key": "{last_used_at}"}
 _UUID = re.compile("-".join(f"[0-9a-f]{{{length}}}" for length in (8, 4, 4, 4, 12)))

@@ -6,6 +6,7 @@ from uuid import UUID
 from domain.base.clock import new_id
 from domain.base.permissions import Permission, Role
 from domain.comments import service as comments
+from domain.identity.account_tokens import Purpose
 from domain.labels import service as labels
 from domain.organizations import api_keys
 from domain.projects import workflow_states
@@ -15,6 +16,7 @@ from domain.tasks.models import RelationKind
 from domain.tasks.transfer import transfer
 from graph.base.ids import global_id
 from tests.factories import Person, Tenant, execute, make_member, make_project, make_task, make_tenant, rows, states_of
+from tests.links import issue, make_invitation, token_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,9 @@ class World:
     texts: dict[str, str] = field(default_factory=dict)
 
     def id(self, thing: str) -> str:
-        """The thing's global id."""
+        """The thing's global id, or the token of that name."""
+        if kind_of(thing) == "token":
+            return self.texts[thing]
         return global_id(kind_of(thing), self.ids[thing])
 
     @property
@@ -79,6 +83,7 @@ async def make_world(marker: str, key: str) -> World:
         relation = await relations.create(actor, task.id, neighbor.id, kind=RelationKind.BLOCKS)
         comment = await comments.create(actor, task.id, body=f"{marker} asks @({tenant.member.id})")
         reply = await comments.create(actor, task.id, body=f"{marker} answers", reply_to_id=comment.id)
+    invitation = await make_invitation(admin, tenant, f"{marker}@example.test")
     membership = await rows("SELECT id, user_id FROM membership WHERE org_id = $1", tenant.org_id)
     (event,) = await rows("SELECT id FROM event WHERE subject_id = $1 AND type = 'TASK_CREATED'", task.id)
     membership_of = {row["user_id"]: row["id"] for row in membership}
@@ -112,10 +117,39 @@ async def make_world(marker: str, key: str) -> World:
             "task_relation": relation.id,
             "comment": comment.id,
             "reply comment": reply.id,
+            "invitation": invitation.id,
             "event": event["id"],
         },
-        {"slug": tenant.slug, "identifier": task.identifier, "former identifier": moved.identifier},
+        {
+            "slug": tenant.slug,
+            "identifier": task.identifier,
+            "former identifier": moved.identifier,
+            "invitation token": await token_of(invitation.id),
+            **await make_tokens(admin),
+        },
     )
+
+
+async def make_tokens(person: Person) -> dict[str, str]:
+    """Tokens of links for the person: two of their account, and of an invitation to an organization of its own."""
+    (row,) = await rows("SELECT email FROM users WHERE id = $1", person.user_id)
+    host = await make_tenant("host")
+    invitation = await make_invitation(host.admin, host, row["email"])
+    await execute("UPDATE users SET email_verified_at = created_at WHERE id = $1", person.user_id)
+    return {
+        "acceptance token": await token_of(invitation.id),
+        "verification token": await issue(person, Purpose.VERIFY_EMAIL, email=row["email"]),
+        "reset token": await issue(person, Purpose.RESET_PASSWORD, email=row["email"]),
+    }
+
+
+async def prepared(name: str, person: Person) -> dict[str, str]:
+    """Make ready for the person to call a mutation of this name; the tokens that the call then takes."""
+    if name == "emailVerificationResend":
+        await execute("UPDATE users SET email_verified_at = NULL WHERE id = $1", person.user_id)
+    if name in ("emailVerify", "invitationAccept", "passwordReset"):
+        return await make_tokens(person)
+    return {}
 
 
 async def make_session(person: Person) -> UUID:
