@@ -10,7 +10,7 @@ from graph.base.errors import mutation
 from graph.base.payloads import DonePayload
 from graph.identity import Viewer, ViewerPayload, origin_of, signed_out
 
-Token = Annotated[str, strawberry.argument(description="What stands behind `#token=` in the mailed link.")]
+Token = Annotated[str, strawberry.argument(description="The token in the mailed link.")]
 NewPassword = Annotated[str, strawberry.argument(description="10 to 200 characters.")]
 
 

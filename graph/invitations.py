@@ -21,7 +21,7 @@ from graph.base.nodes import Node
 from graph.identity import User
 from graph.organizations import Membership, Organization
 
-Token = Annotated[str, strawberry.argument(description="What stands behind `#token=` in the mailed link.")]
+Token = Annotated[str, strawberry.argument(description="The token in the mailed link.")]
 
 
 @strawberry.type

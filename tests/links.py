@@ -24,7 +24,7 @@ async def make_invitation(person: Person, tenant: Tenant, email: str, role: Role
 
 
 async def token_of(invitation_id: UUID) -> str:
-    """What stands in the invitation's link of now."""
+    """The token in the invitation's link of now."""
     (row,) = await rows("SELECT generation FROM invitation WHERE id = $1", invitation_id)
     return mailed_token(served()[0], invitations.PURPOSE, invitation_id, row["generation"])
 
@@ -41,7 +41,7 @@ async def issue(person: Person, purpose: Purpose, *, email: str | None = None) -
 
 
 async def account_token(user_id: UUID, purpose: Purpose) -> str:
-    """What stands in the account's link of now for the purpose."""
+    """The token in the account's link of now for the purpose."""
     (row,) = await rows(
         "SELECT id, generation FROM account_token WHERE user_id = $1 AND purpose = $2", user_id, purpose.value
     )

@@ -13,7 +13,7 @@ from domain.base.mailing import Mailing
 from domain.base.settings import Settings
 from domain.base.sql import sql
 from domain.identity import account_tokens
-from domain.identity.account_tokens import AccountRow, AccountTokenRow
+from domain.identity.account_tokens import AccountRow
 from domain.identity.security_log import Action, SecurityEntryRow
 
 Mail = Callable[[UUID, SecurityEntryRow, Settings], Awaitable[Mailing | None]]
@@ -26,35 +26,31 @@ async def of(user_id: UUID, entry: SecurityEntryRow, settings: Settings) -> Mail
 
 
 async def welcome(user_id: UUID, entry: SecurityEntryRow, settings: Settings) -> Mailing | None:
-    """To who has signed up, with the link that verifies the address; `link` is None where no such link holds."""
-    account, token = await _account(user_id), await account_tokens.asked_by(entry.id)
-    if account is None:
-        return None
-    link = None if token is None else link_of(token, settings)
-    return _mailing("welcome", account.email, entry, account, link=link)
+    """To who has signed up, with the link that verifies the address; to nobody whose address needs none any more."""
+    return await _with_token("welcome", user_id, entry, settings)
 
 
 async def verification(user_id: UUID, entry: SecurityEntryRow, settings: Settings) -> Mailing | None:
     """The link that verifies the account's address."""
-    return await _with_link("verify_email", user_id, entry, settings)
+    return await _with_token("verify_email", user_id, entry, settings)
 
 
 async def email_change(user_id: UUID, entry: SecurityEntryRow, settings: Settings) -> Mailing | None:
     """The link that makes an address the account's, to that address."""
-    return await _with_link("email_change", user_id, entry, settings)
+    return await _with_token("email_change", user_id, entry, settings)
 
 
 async def email_changed(user_id: UUID, entry: SecurityEntryRow, settings: Settings) -> Mailing | None:
-    """To the address that was left: that it is the account's no more. The new one is not told to who reads there."""
+    """To the address that was left: which one is the account's now."""
     account = await _account(user_id)
     if account is None or entry.detail is None:
         return None
-    return _mailing("email_changed", entry.detail, entry, account)
+    return _mailing("email_changed", entry.detail, entry, account, new_email=account.email)
 
 
 async def password_reset(user_id: UUID, entry: SecurityEntryRow, settings: Settings) -> Mailing | None:
     """The link to set a new password with."""
-    return await _with_link("password_reset", user_id, entry, settings)
+    return await _with_token("password_reset", user_id, entry, settings)
 
 
 async def password_changed(user_id: UUID, entry: SecurityEntryRow, settings: Settings) -> Mailing | None:
@@ -74,25 +70,17 @@ MAILS: Mapping[str, Mail] = {
 }
 """Action -> the mail that its entries have sent."""
 
-# The token stands behind the #, which browsers tell no server: neither in a request nor as the page one comes from.
-_PAGES = {"VERIFY_EMAIL": "verify-email", "CHANGE_EMAIL": "verify-email", "RESET_PASSWORD": "reset-password"}
 
-
-def link_of(token: AccountTokenRow, settings: Settings) -> str:
-    """Where the mail sends its reader."""
-    secret = mailed_token(settings, token.purpose, token.id, token.generation)
-    return f"{settings.public_url}/{_PAGES[token.purpose]}#token={secret}"
-
-
-async def _with_link(kind: str, user_id: UUID, entry: SecurityEntryRow, settings: Settings) -> Mailing | None:
+async def _with_token(kind: str, user_id: UUID, entry: SecurityEntryRow, settings: Settings) -> Mailing | None:
     account, token = await _account(user_id), await account_tokens.asked_by(entry.id)
     if account is None or token is None:
         return None
-    return _mailing(kind, token.email, entry, account, link=link_of(token, settings), expires_at=token.expires_at)
+    secret = mailed_token(settings, token.purpose, token.id, token.generation)
+    return _mailing(kind, token.email, entry, account, token=secret)
 
 
 def _mailing(kind: str, to: str, entry: SecurityEntryRow, account: AccountRow, **values: object) -> Mailing:
-    return Mailing(kind, to, str(entry.id), {"name": account.name, "at": entry.at, **values})
+    return Mailing(kind, to, str(entry.id), {"name": account.name, **values})
 
 
 async def _account(user_id: UUID) -> AccountRow | None:

@@ -32,7 +32,6 @@ async def invitation(event: EventRow, settings: Settings) -> Mailing | None:
     if not rows:
         return None
     (row,) = rows
-    secret = mailed_token(settings, PURPOSE, row.id, row.generation)
     return Mailing(
         "invitation",
         row.email,
@@ -42,7 +41,6 @@ async def invitation(event: EventRow, settings: Settings) -> Mailing | None:
             "inviter_name": row.inviter_name,
             "role": row.role,
             "expires_at": row.expires_at,
-            # Behind the # no server gets to see it.
-            "link": f"{settings.public_url}/invitation#token={secret}",
+            "token": mailed_token(settings, PURPOSE, row.id, row.generation),
         },
     )

@@ -56,7 +56,6 @@ async def test_signing_up_mails_a_link_that_verifies_the_address() -> None:
     assert payload["viewer"]["emailVerified"] is False
     assert welcome is not None
     assert (welcome.kind, welcome.to, welcome.values["name"]) == ("welcome", email, "Ada")
-    assert str(welcome.values["link"]).startswith("http://127.0.0.1:8000/verify-email#token=")
     assert verified["viewer"] == {"email": email, "emailVerified": True}
     assert [entry.detail for entry in await entries_of(user_id, "EMAIL_VERIFIED")] == [None]
 
@@ -188,8 +187,7 @@ async def test_a_new_address_takes_the_old_ones_place_when_its_link_is_used(ada:
     assert after["viewer"] == {"email": email, "emailVerified": True}
     (told,) = await mailed(ada.user_id, "EMAIL_CHANGED")
     assert told is not None
-    assert (told.kind, told.to) == ("email_changed", ada.email)
-    assert email not in str(told.values)
+    assert (told.kind, told.to, told.values["new_email"]) == ("email_changed", ada.email, email)
     assert await can_sign_in(email, PASSWORD)
     assert not await can_sign_in(ada.email, PASSWORD)
     assert reset

@@ -9,6 +9,7 @@ import pytest
 
 from domain.base.actor import Actor
 from domain.base.permissions import Role
+from domain.identity.account_tokens import Purpose
 from domain.invitations import service
 from domain.organizations import memberships
 from graph.base.ids import global_id
@@ -16,7 +17,7 @@ from tests.client import GraphQL, served
 from tests.events.live import EVENTS, begun, until
 from tests.factories import Person, Tenant, events, execute, make_person, rows
 from tests.idempotency.keyed import new_key, under
-from tests.identity.mail import entries_of, mailed
+from tests.identity.mail import NEW_PASSWORD, RESET, VERIFY, entries_of, mailed, unchanged
 from tests.invitations.inviting import (
     ACCEPT,
     DECLINE,
@@ -32,7 +33,7 @@ from tests.invitations.inviting import (
     state_of,
     transition,
 )
-from tests.links import make_invitation, token_of
+from tests.links import issue, make_invitation, token_of
 from tests.sockets import opened
 from tests.tasks.races import uncommitted, waiting
 
@@ -267,6 +268,22 @@ async def test_an_unknown_token_is_nothing(token: str, eve: Person) -> None:
     assert await client.refused(ACCEPT, token=token) == UNKNOWN
 
 
+async def test_tokens_are_good_for_their_own_purpose_alone(acme: Tenant, eve: Person) -> None:
+    invitation_id, token = await invited(acme, eve)
+    others = [await issue(eve, purpose) for purpose in Purpose]
+
+    async with unchanged(eve.user_id):
+        refused = [
+            await eve.client.refused(VERIFY, token=token),
+            await eve.client.refused(RESET, token=token, password=NEW_PASSWORD),
+            *[await eve.client.refused(document, token=each) for document in (ACCEPT, DECLINE) for each in others],
+        ]
+
+    assert refused == [UNKNOWN] * 8
+    assert [await eve.client.ok(PREVIEW, token=each) for each in others] == [{"invitationPreview": None}] * 3
+    assert await state_of(invitation_id) == ("PENDING", 1, False)
+
+
 @pytest.mark.parametrize(
     ("document", "codes"),
     [(PREVIEW, []), (DECLINE, []), (ACCEPT, [])],
@@ -401,9 +418,7 @@ async def test_signing_up_with_an_invitation_verifies_the_address_and_joins(acme
     assert await state_of(invitation.id) == ("ACCEPTED", 1, True)
     assert await events(acme.org_id) == JOINED
     (user,) = await rows("SELECT id FROM users WHERE email = $1", email)
-    (welcome,) = await mailed(user["id"], "SIGNED_UP")
-    assert welcome is not None
-    assert (welcome.kind, welcome.values["link"]) == ("welcome", None)
+    assert await mailed(user["id"], "SIGNED_UP") == [None]
     found = "query ($id: ID!) { organization(id: $id) { viewerRole } }"
     assert await GraphQL(payload["token"]).ok(found, id=acme.id) == {"organization": {"viewerRole": "GUEST"}}
 

@@ -134,7 +134,8 @@ async def make_tokens(person: Person) -> dict[str, str]:
     """Tokens of links for the person: two of their account, and of an invitation to an organization of its own."""
     (row,) = await rows("SELECT email FROM users WHERE id = $1", person.user_id)
     host = await make_tenant("host")
-    invitation = await make_invitation(host.admin, host, row["email"])
+    # As one who may see all of it.
+    invitation = await make_invitation(host.admin, host, row["email"], Role.ADMIN)
     await execute("UPDATE users SET email_verified_at = created_at WHERE id = $1", person.user_id)
     return {
         "acceptance token": await token_of(invitation.id),
