@@ -51,7 +51,8 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> str:
 async def given(address: str, acme: Tenant, globex: Tenant, artifacts: str) -> Given:
     """A member with a password, a project with five tasks, an admin who changes things, and a stranger's task."""
     await execute(
-        "INSERT INTO credential (user_id, password_digest, updated_at) VALUES ($1, $2, $3)",
+        "INSERT INTO credential (user_id, password_digest, updated_at) VALUES ($1, $2, $3) "
+        "ON CONFLICT (user_id) DO UPDATE SET password_digest = excluded.password_digest",
         acme.member.user_id, await passwords.hashed(PASSWORD), now(),
     )  # fmt: skip
     project = await make_project(acme.admin, acme)

@@ -99,7 +99,8 @@ async def make_places() -> Places:
     digest = await passwords.hashed(PASSWORD)
     for person in written.people:
         await execute(
-            "INSERT INTO credential (user_id, password_digest, updated_at) VALUES ($1, $2, $3)",
+            "INSERT INTO credential (user_id, password_digest, updated_at) VALUES ($1, $2, $3) "
+            "ON CONFLICT (user_id) DO UPDATE SET password_digest = excluded.password_digest",
             person.user_id, digest, now(),
         )  # fmt: skip
     # However long the tests take, no use of a session is due to be noted meanwhile.

@@ -53,8 +53,8 @@ STATEMENTS = {
     "W3": [CALLER, *["task"] * 10, USERS],
     "W4": [CALLER, MADE],
     "1-sign-in": [
-        *[CALLER, "credential users", "session", "security_entry users", "membership"],
-        *["session", "session", USERS],
+        *[CALLER, "credential users", "credential", "session", "session"],
+        *["security_entry users", "membership", "session", USERS],
     ],
     "2-look-around": [
         *[CALLER, USERS, "membership organization", "organization", "project", "workflow_state"],

@@ -27,7 +27,7 @@ from graphql import (
 from tests.limits.documents import SCHEMA
 
 ROWS = {
-    *("ApiKey", "Comment", "Event", "Label", "Membership", "Organization", "Project", "Session", "Task"),
+    *("ApiKey", "Comment", "Event", "Invitation", "Label", "Membership", "Organization", "Project", "Session", "Task"),
     *("TaskRelation", "User", "WorkflowState", "Viewer", "Preferences", "StateCount", "ApiKeyActor", "SystemActor"),
     *("Node", "Actor"),
 }

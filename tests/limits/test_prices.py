@@ -23,7 +23,7 @@ def test_objects_that_count_are_rows() -> None:
     counted = {price.type.name for _, _, price in fields() if price.objects and price.type is not None}
 
     assert counted == {
-        *("ApiKey", "Comment", "Event", "Membership", "Organization", "Project", "Session", "Task"),
+        *("ApiKey", "Comment", "Event", "Invitation", "Membership", "Organization", "Project", "Session", "Task"),
         *("TaskRelation", "User", "WorkflowState", "Label", "Viewer", "Preferences", "StateCount", "Actor", "Node"),
     }
 
@@ -81,6 +81,7 @@ def test_fields_that_are_asked_for_so_many() -> None:
     asked = {f"{type_}.{name}": (price.asked, price.otherwise) for type_, name, price in fields() if price.asked}
 
     assert asked == {
+        "Organization.invitations": (("first",), 20),
         "Organization.labels": (("first",), 50),
         "Organization.members": (("first",), 20),
         "Organization.projects": (("first",), 20),
