@@ -1,4 +1,4 @@
-"""PubSub: tells processes which organizations' logs grew. Redis carries it and may lose it: the log is the truth."""
+"""PubSub: tells processes what grew or changed, by ids. Redis carries it and may lose it: the database is the truth."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -11,7 +11,8 @@ from redis.exceptions import RedisError
 from domain.adapters.redis import TIMEOUT_S, pool
 from domain.base.errors import Unavailable
 
-_CHANNEL = "planwire:log"
+LOGS = "planwire:log"
+INBOXES = "planwire:inbox"
 _ID_BYTES = 16
 # One connection rings and one listens.
 _CONNECTIONS = 2
@@ -23,31 +24,32 @@ log = structlog.get_logger("pubsub")
 
 
 class PubSub:
-    """Wake-ups between processes, each naming organizations."""
+    """Wake-ups between processes: ids of organizations whose logs grew, or on the other channel of people."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, channel: str = LOGS) -> None:
+        self._channel = channel
         # Redis that is away is tried again here, where the listener learns of it.
         self._redis = Redis.from_pool(pool(url, connections=_CONNECTIONS))
 
-    async def wake(self, org_ids: Collection[UUID]) -> None:
-        """Wake every listener for these organizations. Raises Unavailable without Redis."""
+    async def wake(self, ids: Collection[UUID]) -> None:
+        """Wake every listener for these ids. Raises Unavailable without Redis."""
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                await self._redis.publish(_CHANNEL, b"".join(org_id.bytes for org_id in org_ids))
+                await self._redis.publish(self._channel, b"".join(id.bytes for id in ids))
         except (RedisError, OSError, TimeoutError) as fault:
             raise Unavailable("Wake-ups cannot be sent right now.") from fault
 
     async def wakes(self) -> AsyncIterator[frozenset[UUID] | None]:
-        """Organizations as they are woken, without end; None at each new connection: some may have been missed."""
+        """Ids as they are woken, without end; None at each new connection: some may have been missed."""
         is_told = False
         while True:
             try:
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
-                    await channel.subscribe(_CHANNEL)
+                    await channel.subscribe(self._channel)
                     is_told = False
                     yield None
                     async for message in channel.listen():
-                        yield _organizations(message["data"])
+                        yield _ids(message["data"])
             except (RedisError, OSError) as fault:
                 if not is_told:
                     log.warning("wake-ups are not heard", fault=type(fault).__name__)
@@ -59,6 +61,6 @@ class PubSub:
         await self._redis.aclose()
 
 
-def _organizations(message: bytes) -> frozenset[UUID]:
+def _ids(message: bytes) -> frozenset[UUID]:
     whole = len(message) - len(message) % _ID_BYTES
     return frozenset(UUID(bytes=message[at : at + _ID_BYTES]) for at in range(0, whole, _ID_BYTES))

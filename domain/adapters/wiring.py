@@ -14,6 +14,7 @@ from domain.adapters.mail_smtp import SmtpMail
 from domain.adapters.points import Points
 from domain.adapters.pubsub import PubSub
 from domain.adapters.slack import Slack
+from domain.adapters.pubsub import INBOXES, PubSub
 from domain.adapters.throttle import Throttle
 from domain.base.settings import Settings
 from domain.base.smtp_address import mail_host, smtp_server
@@ -25,6 +26,7 @@ class Adapters:
 
     throttle: Throttle
     pubsub: PubSub
+    inboxes: PubSub
     points: Points
     leases: Leases
     documents: StoredDocuments
@@ -44,6 +46,7 @@ class Adapters:
         return cls(
             throttle=Throttle(url),
             pubsub=PubSub(url),
+            inboxes=PubSub(url, INBOXES),
             points=Points(url),
             leases=Leases(url),
             documents=StoredDocuments(url),
@@ -58,6 +61,7 @@ class Adapters:
         await self.points.close()
         await self.documents.close()
         await self.throttle.close()
+        await self.inboxes.close()
         await self.pubsub.close()
         await self.mail.close()
         await self.http.close()
