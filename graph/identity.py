@@ -18,6 +18,7 @@ from domain.identity import accounts, queries, sessions
 from domain.identity.queries import PreferencesRow, SessionRow, UserRow
 from domain.identity.sessions import Started
 from domain.invitations import signing_up
+from domain.notifications import queries as notification_queries
 from domain.organizations import actors, memberships
 from domain.organizations import queries as org_queries
 from domain.organizations.api_keys import MOST_KEYS
@@ -29,6 +30,7 @@ from graph.base.fields import (
     changes,
     column,
     computed,
+    count,
     found,
     itself,
     optional,
@@ -48,6 +50,7 @@ from graph.task_filters import task_page
 
 if TYPE_CHECKING:
     from graph.api_keys import ApiKey
+    from graph.notifications import Notification
     from graph.organizations import Organization
     from graph.tasks import Task
 
@@ -140,6 +143,15 @@ async def _api_key(info: Info) -> Any:
     return None if key_id is None else await info.context.load(org_queries.api_keys_by_ids, key_id, columns(info))
 
 
+def notification_page(
+    first: int | None = 20,
+    after: str | None = None,
+    unread_only: Annotated[bool | None, strawberry.argument(description="Leave out what was read.")] = False,
+) -> PageRequest:
+    """Notifications, the newest first."""
+    return notification_queries.asked(first=first, after=after, unread_only=bool(unread_only))
+
+
 def organization_page(first: int | None = 20, after: str | None = None) -> PageRequest:
     """Organizations A to Z."""
     return request(org_queries.BY_NAME, first=first, after=after)
@@ -180,6 +192,15 @@ class Viewer(FromRow):
         org_queries.api_keys_of_users,
         length=MOST_KEYS,
         description="Those that the viewer made and nobody revoked; at most 100 for each organization.",
+    )
+    notifications: Connection[Annotated["Notification", strawberry.lazy("graph.notifications")]] = pages(
+        notification_queries.of_users,
+        arguments=notification_page,
+        description="The viewer's inbox, the newest first, without organizations that the viewer has left; "
+        "none for an API key.",
+    )
+    unread_notification_count: int = count(
+        notification_queries.unread_of_users, description="How many of these are unread."
     )
     preferences: Preferences = to_one(queries.preferences_of, key="id", description="What the viewer chose.")
 

@@ -18,6 +18,7 @@ from graph.identity import IdentityMutations, IdentityQueries
 from graph.invitations import InvitationMutations, InvitationQueries
 from graph.labels import LabelMutations
 from graph.nodes import NodeQueries
+from graph.notifications import NotificationMutations, NotificationSubscriptions
 from graph.organizations import OrganizationMutations, OrganizationQueries
 from graph.projects import ProjectMutations, ProjectQueries
 from graph.rate_limit import RateLimitQueries
@@ -70,12 +71,13 @@ class Mutation(
     TaskBulkMutations,
     LabelMutations,
     CommentMutations,
+    NotificationMutations,
 ):
     """All that changes something. Mutations of one operation run one after the other."""
 
 
 @strawberry.type
-class Subscription(EventSubscriptions, TaskSubscriptions):
+class Subscription(EventSubscriptions, TaskSubscriptions, NotificationSubscriptions):
     """All that can be followed, over graphql-transport-ws."""
 
 

@@ -13,6 +13,7 @@ from domain.comments import queries as comment_queries
 from domain.events import queries as event_queries
 from domain.identity import queries as identity_queries
 from domain.labels import queries as label_queries
+from domain.notifications import subscriptions
 from domain.organizations import actors
 from domain.organizations import queries as organization_queries
 from domain.projects import queries as project_queries
@@ -65,6 +66,10 @@ async def _available_transitions(root: TaskRow, info: Info) -> list[Any]:
     return found or []
 
 
+async def _viewer_is_subscribed(root: TaskRow, info: Info) -> bool:
+    return bool(await info.context.load(subscriptions.are_subscribed, root.id))
+
+
 @strawberry.type
 class Task(Node):
     """One piece of work."""
@@ -113,6 +118,12 @@ class Task(Node):
         actors.by_refs, key=("creator_kind", "creator_id"), description="Who made it; null when that is unknown."
     )
     viewer_permissions: list[Permission] = viewer_permissions()
+    viewer_is_subscribed: bool = computed(
+        _viewer_is_subscribed,
+        needs=("id",),
+        description="Whether the viewer hears of comments on it: its assignee, its creator and who commented do, until "
+        "they unsubscribe, and who subscribed.",
+    )
     completed_at: datetime | None = column("When it came into a state that counts as done.")
     archived_at: datetime | None = column("When it was put away.")
     version: int = column("Goes up by one with each change.")

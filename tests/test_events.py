@@ -19,6 +19,7 @@ import pytest
 import domain
 from domain.adapters.wiring import Adapters
 from domain.base.actor import Actor
+from domain.base.clock import now
 from domain.base.errors import Taken
 from domain.base.permissions import Permission, Role
 from domain.comments import service as comments
@@ -30,7 +31,7 @@ from domain.organizations import service as organizations
 from domain.projects import service as projects
 from domain.projects import workflow_states
 from domain.projects.models import StateCategory
-from domain.tasks import columns, relations
+from domain.tasks import columns, due, relations
 from domain.tasks import service as tasks
 from domain.tasks.models import RelationKind
 from domain.tasks.transfer import transfer
@@ -42,6 +43,7 @@ from tests.links import token_of
 SNAPSHOT = Path(__file__).parent / "snapshots" / "events.json"
 
 # EventType of the API contract, parts 01 and 02; INVITATION_RESENT is our own.
+# EventType of the API contract, parts 01 and 02.
 TYPES = """
   ORGANIZATION_CREATED ORGANIZATION_UPDATED MEMBERSHIP_CREATED MEMBERSHIP_UPDATED MEMBERSHIP_DELETED
   PROJECT_CREATED PROJECT_UPDATED PROJECT_ARCHIVED PROJECT_UNARCHIVED PROJECT_DELETED
@@ -50,6 +52,7 @@ TYPES = """
   WORKFLOW_STATE_CREATED WORKFLOW_STATE_UPDATED WORKFLOW_STATE_DELETED
   TASK_CREATED TASK_UPDATED TASK_ASSIGNED TASK_TRANSITIONED TASK_MOVED TASK_TRANSFERRED TASK_ARCHIVED TASK_UNARCHIVED
   TASK_DELETED TASK_RELATION_CREATED TASK_RELATION_DELETED
+  TASK_DUE_SOON
   LABEL_CREATED LABEL_UPDATED LABEL_DELETED COMMENT_CREATED COMMENT_UPDATED COMMENT_DELETED
 """.split()
 
@@ -121,7 +124,8 @@ async def live() -> UUID:
         task = await tasks.create(actor, project.id, title=WORD, description=WORD, assignee_id=other.user_id)
         child = await tasks.create(actor, project.id, title=WORD, parent_id=task.id)
         await tasks.update(actor, task.id, title=f"{WORD}!", description=None, added_label_ids=[label.id])
-        await tasks.update(actor, task.id, assignee_id=founder.user_id)
+        await tasks.update(actor, task.id, assignee_id=founder.user_id, due_date=now().date())
+        await due.remind(Actor.system(org.id), now())
         await tasks.move(actor, child.id, state_id=states["Done"])
         await tasks.move(actor, task.id, state_id=extra.id)
         await tasks.move(actor, child.id, state_id=extra.id)

@@ -192,12 +192,12 @@ class TooComplex(RequestError):
 
 
 class ResyncRequired(RequestError):
-    """A position in the log that nobody can go on from. `reason` is a whole sentence."""
+    """A position that nobody can go on from. `reason` and what to do instead are whole sentences."""
 
     code = "RESYNC_REQUIRED"
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"{reason} Read a new snapshot, and go on from its eventCursor.")
+    def __init__(self, reason: str, instead: str = "Read a new snapshot, and go on from its eventCursor.") -> None:
+        super().__init__(f"{reason} {instead}")
 
 
 class Unavailable(RequestError):

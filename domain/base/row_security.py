@@ -24,6 +24,7 @@ GLOBAL_TABLES: dict[str, tuple[str, ...]] = {
         "DELETE",
     ),
     "security_entry": ("SELECT", "INSERT"),
+    "inbox": ("SELECT", "INSERT", "UPDATE"),
     # What identifies a row stays as it is.
     "idempotency": (
         "SELECT",

@@ -1,6 +1,7 @@
 """What happens to tasks."""
 
 from dataclasses import dataclass
+from datetime import date
 from typing import ClassVar
 from uuid import UUID
 
@@ -95,6 +96,15 @@ class TaskDeleted(_TaskEvent):
     type: ClassVar = "TASK_DELETED"
     identifier: str
     title: str | None = private()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskDueSoon(_TaskEvent):
+    """The day before a task's due date had come, where its assignee lives."""
+
+    type: ClassVar = "TASK_DUE_SOON"
+    due_date: date
+    assignee_id: UUID = reference("user", after=True)
 
 
 class _RelationEvent(Event):

@@ -86,3 +86,15 @@ class TaskRelation(OrgModel):
 
     class Meta:
         table = "task_relation"
+
+
+class DueReminder(Model):
+    """That a task's assignee was reminded of a due date: once for each date that the task ever had."""
+
+    id = fields.UUIDField(primary_key=True, default=new_id)
+    org_id = fields.UUIDField()
+    task_id = fields.UUIDField()
+    due_date = fields.DateField()
+
+    class Meta:
+        table = "due_reminder"

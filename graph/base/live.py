@@ -1,20 +1,25 @@
-"""What subscriptions share: the follower of logs, the watch over open sockets, the way of an event to its reader."""
+"""What subscriptions share: who follows logs and inboxes, the watch over open sockets, the way to the reader."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 from uuid import UUID
 
 from domain.adapters.wiring import Adapters
 from domain.base import telemetry
+from domain.base.actor import Actor
 from domain.base.errors import Unauthenticated
 from domain.base.permissions import Permission
 from domain.events import queries
 from domain.events.follow import Follower, Kept
 from domain.events.queries import EventRow
+from domain.notifications.follow import Inboxes, Recheck
 from graph.base.context import Info
-from graph.base.presence import Presence
+from graph.base.presence import Presence, Watched
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -22,17 +27,18 @@ class Live:
     """What serves all open sockets of this process."""
 
     follower: Follower
+    inboxes: Inboxes
     presence: Presence = field(default_factory=Presence)
 
     @classmethod
     def of(cls, adapters: Adapters) -> "Live":
         """Over the adapters. Nothing runs yet."""
-        return cls(Follower(adapters.pubsub))
+        return cls(Follower(adapters.pubsub), Inboxes(adapters.inboxes))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow and watch inside the block."""
-        work = [asyncio.create_task(self.follower.run()), asyncio.create_task(self.presence.run())]
+        work = [asyncio.create_task(each.run()) for each in (self.follower, self.inboxes, self.presence)]
         try:
             yield
         finally:
@@ -62,28 +68,66 @@ async def _seen(
 ) -> AsyncGenerator[EventRow, None]:
     operation, live = info.context.operation, info.context.live
     actor = operation.actor
-    with telemetry.SUBSCRIPTIONS.track_inprogress(), live.presence.watching(actor) as watched:
 
-        def require() -> None:
-            if watched.ended.is_set():
-                raise Unauthenticated("The session or key has ended.")
-            actor.require(permission, org_id=org_id)
+    def require() -> None:
+        actor.require(permission, org_id=org_id)
 
-        async def recheck() -> None:
-            await live.presence.fresh(watched)
-            require()
-
+    with _standing(info, require) as standing:
         # The place may lie behind an event that took the standing away after the caller was found.
-        await recheck()
-        operation.recheck = recheck
-        async with aclosing(live.follower.follow(actor, org_id, place, head, kept=kept, recheck=recheck)) as events:
+        await standing.recheck()
+        followed = live.follower.follow(actor, org_id, place, head, kept=kept, recheck=standing.recheck)
+        async with aclosing(followed) as events:
             async for event in events:
-                require()
+                standing.require()
                 if queries.sees(actor, event):
-                    # Nothing that an earlier event loaded may be shown with this one.
-                    operation.forget()
-                    if operation.shows_cursor:
-                        operation.log_heads = await queries.heads(actor)
+                    await _renew(info)
                     yield event
                     # A busy stream would never let the others run: sending to a reader that keeps up does not wait.
                     await asyncio.sleep(0)
+
+
+async def inbox_of(info: Info, follow: Callable[[Actor, Recheck], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
+    """What `follow` gives of the viewer's own inbox. Raises Unauthenticated once the session has ended."""
+    actor = info.context.actor
+    with _standing(info, lambda: None) as standing:
+        async with aclosing(follow(actor, standing.recheck)) as found:
+            async for each in found:
+                standing.require()
+                await _renew(info)
+                yield each
+                await asyncio.sleep(0)
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """What a running subscription needs to be and to hold. Both raise Unauthenticated, and what `also` raises."""
+
+    presence: Presence
+    watched: Watched
+    also: Callable[[], None]
+
+    def require(self) -> None:
+        if self.watched.ended.is_set():
+            raise Unauthenticated("The session or key has ended.")
+        self.also()
+
+    async def recheck(self) -> None:
+        await self.presence.fresh(self.watched)
+        self.require()
+
+
+@contextmanager
+def _standing(info: Info, also: Callable[[], None]) -> Iterator[_Standing]:
+    operation, presence = info.context.operation, info.context.live.presence
+    with telemetry.SUBSCRIPTIONS.track_inprogress(), presence.watching(operation.actor) as watched:
+        standing = _Standing(presence, watched, also)
+        operation.recheck = standing.recheck
+        yield standing
+
+
+async def _renew(info: Info) -> None:
+    """Nothing that was loaded for what came before may be shown with what comes now."""
+    operation = info.context.operation
+    operation.forget()
+    if operation.shows_cursor:
+        operation.log_heads = await queries.heads(operation.actor)

@@ -105,6 +105,10 @@ THINGS = {
     "CommentCreateInput.replyToId": "comment",
     "commentUpdate.id": "comment",
     "commentDelete.id": "comment",
+    "taskSubscribe.id": "task",
+    "taskUnsubscribe.id": "task",
+    "notificationsMarkRead.ids": "notification",
+    "notificationsMarkUnread.ids": "notification",
 }
 
 # The world's token that goes into each argument of type String that takes one.

@@ -21,6 +21,7 @@ PEOPLE = {
     "preferences": "user_id",
     "session": "user_id",
     "account_token": "user_id",
+    "inbox": "user_id",
 }
 # When somebody last used what they came with: any request may write it, also one that is refused.
 _USES = {"session": "{last_used_at,expires_at}", "api_key": "{last_used_at}"}

@@ -19,6 +19,7 @@ from domain.base.row_security import NARROWER
 from domain.base.sql import TRUE
 from domain.events import queries as events
 from domain.identity import queries as identity
+from domain.notifications import queries as notifications
 from domain.organizations import queries as organizations
 from domain.projects import queries as projects
 from domain.tasks import queries as tasks
@@ -35,6 +36,9 @@ FUNCTIONS: dict[str, Ask] = {
     ),
     "domain.identity.queries.sessions_of": lambda actor, world: identity.sessions_of(
         actor, [world.ids["own user"]], ("id",)
+    ),
+    "domain.notifications.queries.between": lambda actor, world: notifications.between(
+        actor, world.ids["own user"], 0, 1_000, most=1
     ),
     "domain.organizations.queries.by_slugs": lambda actor, world: organizations.by_slugs(
         actor, [world.texts["slug"]], ("id",)

@@ -3,20 +3,24 @@
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from domain.base.clock import new_id
+from domain.base.actor import Actor
+from domain.base.clock import new_id, now
+from domain.base.database import acting_for
 from domain.base.permissions import Permission, Role
 from domain.comments import service as comments
 from domain.identity.account_tokens import Purpose
 from domain.labels import service as labels
+from domain.notifications import subscriptions
 from domain.organizations import api_keys
 from domain.projects import workflow_states
-from domain.tasks import relations
+from domain.tasks import due, relations
 from domain.tasks import service as tasks
 from domain.tasks.models import RelationKind
 from domain.tasks.transfer import transfer
 from graph.base.ids import global_id
 from tests.factories import Person, Tenant, execute, make_member, make_project, make_task, make_tenant, rows, states_of
 from tests.links import issue, make_invitation, token_of
+from tests.notifications.telling import tell_all
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,14 @@ async def make_world(marker: str, key: str) -> World:
         comment = await comments.create(actor, task.id, body=f"{marker} asks @({tenant.member.id})")
         reply = await comments.create(actor, task.id, body=f"{marker} answers", reply_to_id=comment.id)
     invitation = await make_invitation(admin, tenant, f"{marker}@example.test")
+    async with second.acting() as actor:
+        await subscriptions.subscribe(actor, task.id)
+        await comments.create(actor, task.id, body=f"{marker} objects")
+        await tasks.update(actor, loose.id, due_date=now().date())
+    with acting_for([tenant.org_id]):
+        await due.remind(Actor.system(tenant.org_id), now())
+    await tell_all(tenant.org_id)
+    (notification,) = await rows("SELECT id FROM notification WHERE user_id = $1", admin.user_id)
     membership = await rows("SELECT id, user_id FROM membership WHERE org_id = $1", tenant.org_id)
     (event,) = await rows("SELECT id FROM event WHERE subject_id = $1 AND type = 'TASK_CREATED'", task.id)
     membership_of = {row["user_id"]: row["id"] for row in membership}
@@ -119,6 +131,7 @@ async def make_world(marker: str, key: str) -> World:
             "reply comment": reply.id,
             "invitation": invitation.id,
             "event": event["id"],
+            "notification": notification["id"],
         },
         {
             "slug": tenant.slug,

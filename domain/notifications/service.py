@@ -1,0 +1,192 @@
+"""Inboxes: entries are written for those who hear of an event, and marked by whose they are.
+
+Counter: a row a person, over all organizations. Entries are remembered while a transaction runs and written as its last
+step: the counters of all who are told are locked in the order of their ids and held to the commit, so numbers have no
+gap, follow commit order, and two writers cannot wait for each other. Marking locks the counter too, before the entries.
+A crash before the commit leaves neither; after it both, and whoever follows the inbox finds out within a second.
+
+How many are unread is counted when it is asked: which entries show depends on where their owner is a member today.
+A transaction that tells somebody writes no events of its own: the counter of the log would come between.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from domain.base.actor import Actor
+from domain.base.clock import new_id, now
+from domain.base.database import after_commit, execute, fetch, require_transaction, tx
+from domain.base.errors import BadInput, NotFound
+from domain.base.sql import TRUE, Row, Sql, sql
+from domain.events.queries import EventRow
+from domain.notifications import audience, queries
+from domain.notifications.audience import Listener
+
+MOST_IDS = 100
+# Of one statement, as of any that deletes what is old: it must not hold a table's rows for long.
+_DROPPED_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one person is told of one event."""
+
+    event: EventRow
+    listener: Listener
+    at: datetime
+
+
+async def notify_about(actor: Actor, event: EventRow) -> None:
+    """Write an entry for everybody who hears of the event; once more changes nothing.
+
+    The actor is the system at work in the event's organization.
+    """
+    async with tx() as transaction:
+        at = now()
+        for listener in await audience.of(actor, event):
+            transaction.collect(_write, Entry(event, listener, at))
+
+
+async def _write(collected: list[Entry]) -> None:
+    # One transaction may have come to the same event twice.
+    entries = list({(entry.event.id, entry.listener.user_id): entry for entry in collected}.values())
+    user_ids = sorted({entry.listener.user_id for entry in entries})
+    await _lock(user_ids)
+    # Whoever else told them of these events has committed by now, and this statement sees it.
+    told = await fetch(_insert(entries), Row)
+    _tell_after_commit([row["user_id"] for row in told])
+
+
+async def _lock(user_ids: Sequence[UUID]) -> None:
+    """Lock the counters in the order of their ids, after making those that are missing."""
+    # A conflict locks the row, also where the condition keeps it from being written.
+    await execute(
+        sql(
+            "INSERT INTO inbox (user_id, seq, version) SELECT user_id, 0, 0 FROM unnest({}::uuid[]) AS told (user_id) "
+            "ORDER BY user_id ON CONFLICT (user_id) DO UPDATE SET version = inbox.version WHERE FALSE",
+            user_ids,
+        )
+    )
+
+
+def _insert(entries: Sequence[Entry]) -> Sql:
+    """Adds those of the entries that are not there yet, and counts them; gives whose inboxes it changed."""
+    rows = [
+        (
+            new_id(),
+            entry.event.org_id,
+            entry.listener.user_id,
+            entry.event.id,
+            entry.listener.kind.value,
+            entry.event.actor_kind,
+            entry.event.actor_id,
+            entry.event.subject_kind,
+            entry.event.subject_id,
+            audience.task_of(entry.event),
+            entry.at,
+        )
+        for entry in entries
+    ]
+    return sql(
+        "WITH told AS (SELECT * FROM unnest({}::uuid[], {}::uuid[], {}::uuid[], {}::uuid[], {}::text[], {}::text[], "
+        "{}::uuid[], {}::text[], {}::uuid[], {}::uuid[], {}::timestamptz[]) WITH ORDINALITY AS told (id, org_id, "
+        "user_id, event_id, kind, actor_kind, actor_id, subject_kind, subject_id, task_id, created_at, n)), "
+        "fresh AS (SELECT told.*, row_number() OVER (PARTITION BY user_id ORDER BY n) AS step FROM told "
+        "WHERE NOT EXISTS (SELECT FROM notification "
+        "WHERE notification.event_id = told.event_id AND notification.user_id = told.user_id)), "
+        "added AS (INSERT INTO notification (id, org_id, user_id, seq, event_id, kind, actor_kind, actor_id, "
+        "subject_kind, subject_id, task_id, created_at) SELECT id, org_id, fresh.user_id, inbox.seq + step, event_id, "
+        "kind, actor_kind, actor_id, subject_kind, subject_id, task_id, created_at "
+        "FROM fresh JOIN inbox ON inbox.user_id = fresh.user_id) "
+        "UPDATE inbox SET seq = seq + counted.entries, version = version + 1 "
+        "FROM (SELECT user_id, count(*) AS entries FROM fresh GROUP BY 1) AS counted "
+        "WHERE inbox.user_id = counted.user_id RETURNING inbox.user_id",
+        *map(list, zip(*rows, strict=True)),
+    )
+
+
+async def mark_read(actor: Actor, ids: Sequence[UUID]) -> int:
+    """Mark these of the caller's entries as read; how many are unread then. Once more changes nothing.
+
+    Raises Unauthenticated for an API key; BadInput for more than 100; NotFound, and then none is marked.
+    """
+    return await _mark(actor, is_read=True, ids=ids)
+
+
+async def mark_unread(actor: Actor, ids: Sequence[UUID]) -> int:
+    """Mark these of the caller's entries as unread; how many are unread then. Raises as `mark_read` does."""
+    return await _mark(actor, is_read=False, ids=ids)
+
+
+async def mark_all_read(actor: Actor) -> int:
+    """Mark all that the caller sees as read; how many are unread then: none. Raises Unauthenticated for an API key."""
+    return await _mark(actor, is_read=True)
+
+
+async def _mark(actor: Actor, *, is_read: bool, ids: Sequence[UUID] | None = None) -> int:
+    user_id = actor.require_person()
+    if ids is not None and len(ids) > MOST_IDS:
+        raise BadInput(f"At most {MOST_IDS} ids; there are {len(ids)}.", path=["ids"])
+    async with tx():
+        # First, as those do who add entries; then two that mark the same ones cannot wait for each other.
+        await _lock([user_id])
+        if ids is not None and set(ids) - (await queries.by_ids(actor, list(ids), ("id",))).keys():
+            raise NotFound(queries.NOTIFICATIONS.noun)
+        chosen = TRUE if ids is None else sql("notification.id = ANY({}::uuid[])", list(ids))
+        marked = sql(
+            "WITH marked AS (UPDATE notification SET read_at = {} WHERE (read_at IS NULL) = {} AND {} AND {} "
+            "RETURNING 1) UPDATE inbox SET version = version + 1 "
+            "WHERE user_id = {} AND EXISTS (SELECT FROM marked) RETURNING user_id",
+            now() if is_read else None,
+            is_read,
+            chosen,
+            queries.own_notifications(actor),
+            user_id,
+        )
+        _tell_after_commit([row["user_id"] for row in await fetch(marked, Row)])
+        return await queries.unread(actor)
+
+
+async def drop_read(actor: Actor, before: datetime) -> int:
+    """Drop what was read before that instant in the actor's organizations; how many. For the daily clean-up."""
+    old = sql(
+        "DELETE FROM notification WHERE id IN (SELECT id FROM notification "
+        "WHERE org_id = ANY({}::uuid[]) AND read_at < {} LIMIT {} FOR UPDATE SKIP LOCKED)",
+        list(actor.standings),
+        before,
+        _DROPPED_AT_ONCE,
+    )
+    total, dropped = 0, _DROPPED_AT_ONCE
+    while dropped == _DROPPED_AT_ONCE:
+        async with tx():
+            dropped = await execute(old)
+        total += dropped
+    return total
+
+
+_listeners: set[Callable[[Collection[UUID]], None]] = set()
+
+
+@contextmanager
+def told(listener: Callable[[Collection[UUID]], None]) -> Iterator[None]:
+    """Tell the listener, inside the block, whose inboxes a commit of this process has changed.
+
+    A hint: what is committed by a process that dies at once is told to nobody.
+    """
+    _listeners.add(listener)
+    try:
+        yield
+    finally:
+        _listeners.discard(listener)
+
+
+def _tell_after_commit(user_ids: Collection[UUID]) -> None:
+    def tell() -> None:
+        for listener in tuple(_listeners):
+            listener(user_ids)
+
+    require_transaction()
+    if user_ids:
+        after_commit(tell)
