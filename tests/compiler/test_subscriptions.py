@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 from domain.adapters.wiring import Adapters
 from domain.base import clock
 from domain.base.settings import Settings
+from domain.notifications import cursors
 from graph.base.context import Context
 from graph.base.live import Live
 from graph.base.requests import Asked
@@ -18,6 +19,7 @@ from tests.compiler.referee import Outcome, disagreement, reference, unpropagate
 from tests.isolation.calls import SCHEMA
 from tests.isolation.selections import selection
 from tests.isolation.world import make_world
+from tests.notifications.telling import tell_all
 
 FIELDS = {"events": ("organizationId", 12), "membershipChanged": ("organizationId", 1), "taskChanged": ("projectId", 8)}
 """What each follows, and how many of its events are looked at."""
@@ -74,3 +76,29 @@ async def test_events_are_shown_alike(settings: Settings, adapters: Adapters, fi
     assert len(mine) == len(theirs) == 2 * most
     for answers in zip(mine, theirs, possible, strict=True):
         assert disagreement(answers[0], answers[1], answers[2].errors) is None, answers
+
+
+INBOX = {"notificationAdded": "(after: $after)", "unreadNotificationCount": ""}
+
+
+@pytest.mark.parametrize("field", INBOX)
+async def test_an_inbox_is_shown_alike(settings: Settings, adapters: Adapters, field: str) -> None:
+    world = await make_world("gibbon", "GIB")
+    await tell_all(world.tenant.org_id)
+    assert SCHEMA.subscription_type is not None
+    picked = selection(SCHEMA, SCHEMA.subscription_type.fields[field].type, 2)
+    declared = "($after: String)" if INBOX[field] else ""
+    document = f"subscription {declared} {{ {field}{INBOX[field]} {picked} }}"
+    variables = {"after": cursors.write(settings, world.admin.user_id, 0)} if INBOX[field] else {}
+
+    live = Live.of(adapters)
+    async with live.running():
+        with clock.frozen(clock.now()):
+            mine, theirs, possible = [
+                await replayed(by, world.admin.client, document, variables, (settings, adapters, live), 1)
+                for by in (engine, reference(), unpropagated())
+            ]
+
+    assert len(mine) == len(theirs) == 1
+    assert mine[0].data is not None
+    assert disagreement(mine[0], theirs[0], possible[0].errors) is None, (mine, theirs)

@@ -20,6 +20,7 @@ query ($organization: ID!, $project: ID!, $task: ID!, $state: ID!) {
   viewer {
     organizations(first: 1) { ...on OrganizationConnection { pageInfo { endCursor } } }
     assignedTasks(first: 1) { pageInfo { endCursor } }
+    notifications(first: 1) { pageInfo { endCursor } }
   }
   organization(id: $organization) {
     members(first: 2) { pageInfo { endCursor } }
@@ -85,6 +86,7 @@ async def _material(world: World, other: World) -> Material:
     cursors = {
         "Viewer.organizations": data["viewer"]["organizations"],
         "Viewer.assignedTasks": data["viewer"]["assignedTasks"],
+        "Viewer.notifications": data["viewer"]["notifications"],
         "Organization.members": data["organization"]["members"],
         "Organization.projects": data["organization"]["projects"],
         "Organization.labels": data["organization"]["labels"],

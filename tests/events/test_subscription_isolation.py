@@ -23,8 +23,19 @@ from tests.isolation.calls import Call, Field, Path, call, of_nothing, own, plac
 from tests.isolation.ledger import open_ledger
 from tests.isolation.sweep import Tenants
 from tests.isolation.world import World, make_world, point_at
+from tests.notifications.telling import tell_all
 from tests.sockets import Client, Ended, Stream, opened
 
+# They follow the viewer's own inbox, so there is no id of anything in them.
+OWN = ("notificationAdded", "unreadNotificationCount")
+INBOX = """
+subscription {
+  notificationAdded {
+    id kind cursor title organization { id name } actor { ... on User { id name email } }
+    event { id type project { name } } subject { ... on Comment { body task { title } } }
+  }
+}
+"""
 FOLLOW_TASK = """
 subscription ($id: ID!) { events(organizationId: $id, filter: {types: [TASK_UPDATED]}) { type subjectId } }
 """
@@ -74,6 +85,11 @@ async def end_of(stream: Stream) -> list[tuple[str, str]]:
     return [(error["extensions"]["code"], error["message"]) for error in end.value.errors or ()]
 
 
+def of_logs() -> list[Field]:
+    """The subscriptions that follow an organization's log."""
+    return [field for field in subscriptions() if field.name not in OWN]
+
+
 def wide_places() -> list[tuple[Field, Path, str]]:
     """Those ids that say what to follow."""
     return [(field, place, thing) for field in subscriptions() for place, thing in places(field) if len(place) == 1]
@@ -85,7 +101,8 @@ def filter_places() -> list[tuple[Field, Path, str]]:
 
 
 async def test_every_subscription_is_swept() -> None:
-    assert {field.name for field, _, _ in wide_places()} == {field.name for field in subscriptions()}
+    assert {field.name for field, _, _ in wide_places()} == {field.name for field in of_logs()}
+    assert [list(places(field)) for field in subscriptions() if field.name in OWN] == [[], []]
     assert len(filter_places()) > 20
 
 
@@ -101,7 +118,7 @@ async def test_following_what_is_another_tenants_is_following_nothing(address: s
             assert [code for code, _ in answers[0]] == ["NOT_FOUND"], str(field)
 
 
-@pytest.mark.parametrize("field", subscriptions(), ids=str)
+@pytest.mark.parametrize("field", of_logs(), ids=str)
 async def test_a_filter_by_an_id_of_another_tenant_keeps_what_one_by_no_id_keeps(
     address: str, tenants: Tenants, field: Field
 ) -> None:
@@ -147,7 +164,7 @@ async def frames(stream: Stream, count: int) -> str:
 async def test_nothing_comes_of_a_tenant_that_is_busy(address: str, tenants: Tenants) -> None:
     mine, theirs = tenants.mine, tenants.theirs
     async with opened(address, mine.admin.token) as socket, opened(address, theirs.admin.token) as their_socket:
-        calls = [call(field, own(mine), depth=2) for field in subscriptions()]
+        calls = [call(field, own(mine), depth=2) for field in of_logs()]
         streams = [await begun(socket, each.document, **each.variables) for each in calls]
         their_events = await begun(their_socket, EVENTS, id=theirs.tenant.id)
 
@@ -167,6 +184,29 @@ async def test_nothing_comes_of_a_tenant_that_is_busy(address: str, tenants: Ten
     assert '"errors"' not in text
 
 
+async def test_nothing_of_another_tenant_comes_to_an_inbox(address: str, tenants: Tenants) -> None:
+    mine, theirs = tenants.mine, tenants.theirs
+    async with opened(address, mine.admin.token) as socket:
+        added, count = [
+            await begun(socket, document) for document in (INBOX, "subscription { unreadNotificationCount }")
+        ]
+        assert await count.data() == 1
+
+        await be_busy(theirs)
+        await tell_all(theirs.tenant.org_id)
+        async with mine.tenant.guest.acting() as actor:
+            await comments.create(actor, mine.ids["task"], body=f"{mine.marker} wonders")
+        await tell_all(mine.tenant.org_id)
+        shown = await added.data()
+        assert await count.data() == 2
+        assert added.received.empty()
+        await tenants.ledger.restore()
+
+    text = json.dumps(shown)
+    assert mine.marker in text
+    assert tenants.foreign(text) == []
+
+
 async def test_who_is_not_signed_in_is_unauthenticated(address: str, tenants: Tenants) -> None:
     async with leaving_nothing(), opened(address) as socket:
         for field in subscriptions():
@@ -178,7 +218,7 @@ async def test_who_is_not_signed_in_is_unauthenticated(address: str, tenants: Te
 async def test_an_api_key_follows_its_own_organization_alone(address: str, tenants: Tenants) -> None:
     mine, theirs = tenants.mine, tenants.theirs
     async with leaving_nothing(), opened(address, mine.secret) as socket:
-        for field in subscriptions():
+        for field in of_logs():
             for ids in (own(theirs), lambda thing, _path: of_nothing(thing)):
                 assert [code for code, _ in await end_of(await follow(socket, call(field, ids)))] == ["NOT_FOUND"]
         stream = await begun(socket, FOLLOW_TASK, id=mine.tenant.id)
