@@ -1,0 +1,107 @@
+"""What of an inbox is mailed: the kinds that have a switch, while it is on, to who is still there."""
+
+from typing import Any
+
+import pytest
+
+from domain.base.actor import Actor
+from domain.base.database import acting_for
+from domain.comments import service as comments
+from domain.events.queries import EventRow
+from domain.notifications import mails
+from domain.notifications.mails import Mailing
+from domain.notifications.models import NotificationKind
+from domain.tasks import service as tasks
+from tests.factories import Person, Tenant, execute
+from tests.notifications.reading import assigned
+from tests.notifications.telling import events_of, tell_all
+from tests.notifications.test_inbox import enter, remove
+
+
+async def mailed(tenant: Tenant, event: EventRow, person: Person) -> Mailing | None:
+    """What the mail job gets to know."""
+    with acting_for([tenant.org_id]):
+        return await mails.of(Actor.system(tenant.org_id), event, person.user_id)
+
+
+async def recipients(tenant: Tenant, event: EventRow) -> list[Any]:
+    with acting_for([tenant.org_id]):
+        return await mails.recipients(Actor.system(tenant.org_id), event)
+
+
+async def test_an_assignment_is_mailed_with_what_a_mail_says(acme: Tenant) -> None:
+    (event,) = await assigned(acme, acme.member)
+
+    found = await mailed(acme, event, acme.member)
+
+    assert found == Mailing(
+        kind="task_assigned",
+        to=acme.member.email,
+        key=str(event.id),
+        switch="email_on_assignment",
+        values={
+            "name": "Member Acme",
+            "actor": "Admin Acme",
+            "title": "Admin Acme assigned DES-1 Sort the papers to you",
+            "organization": "Acme",
+            "organization_slug": acme.slug,
+            "locale": "en",
+            "task_id": event.subject_id,
+            "identifier": "DES-1",
+            "task_title": "Sort the papers",
+        },
+    )
+    assert await recipients(acme, event) == [acme.member.user_id]
+
+
+async def test_a_mention_is_mailed_and_a_comment_is_not(acme: Tenant) -> None:
+    (event,) = await assigned(acme, acme.member)
+    async with acme.admin.acting() as actor:
+        await comments.create(actor, event.subject_id, body=f"@({acme.guest.id}) look")
+    await tell_all(acme.org_id)
+    (said,) = await events_of(acme.org_id, "COMMENT_CREATED")
+
+    found = await mailed(acme, said, acme.guest)
+
+    assert found is not None
+    assert (found.kind, found.to, found.switch) == ("mentioned", acme.guest.email, "email_on_mention")
+    assert await recipients(acme, said) == [acme.guest.user_id]
+    assert await mailed(acme, said, acme.member) is None
+    assert await mailed(acme, said, acme.admin) is None
+
+
+@pytest.mark.parametrize("kind", list(NotificationKind))
+@pytest.mark.parametrize("off", [None, *mails.SWITCHES.values()])
+async def test_the_switch_of_its_kind_alone_decides(acme: Tenant, kind: NotificationKind, off: str | None) -> None:
+    (event,) = await assigned(acme, acme.member)
+    await execute("UPDATE notification SET kind = $1 WHERE event_id = $2", kind.value, event.id)
+    if off is not None:
+        await execute(f"UPDATE preferences SET {off} = false WHERE user_id = $1", acme.member.user_id)
+
+    found = await mailed(acme, event, acme.member)
+
+    switch = mails.SWITCHES.get(kind)
+    assert (found is not None) == (switch is not None and switch != off)
+    assert found is None or found.kind == kind.value.lower()
+
+
+async def test_nothing_is_mailed_of_what_is_gone_or_to_who_has_left(acme: Tenant) -> None:
+    (event,) = await assigned(acme, acme.member)
+    (other,) = await assigned(acme, acme.member)
+
+    await remove(acme, acme.member)
+    assert await mailed(acme, event, acme.member) is None
+    await enter(acme, acme.member)
+    assert await mailed(acme, event, acme.member) is not None
+    async with acme.admin.acting() as actor:
+        await tasks.delete(actor, event.subject_id)
+
+    assert await mailed(acme, event, acme.member) is None
+    assert await mailed(acme, other, acme.member) is not None
+
+
+async def test_nothing_is_mailed_by_another_organization(acme: Tenant, globex: Tenant) -> None:
+    (event,) = await assigned(acme, acme.member)
+
+    assert await mailed(globex, event, acme.member) is None
+    assert await recipients(globex, event) == []
