@@ -18,6 +18,7 @@ from tests.isolation.calls import SCHEMA, Call, Field, call, mutations
 from tests.isolation.ledger import Ledger, open_ledger
 from tests.isolation.sweep import refusals
 from tests.isolation.world import World, make_session, make_world, prepared
+from tests.isolation.world import World, make_notification, make_session, make_world
 from tests.test_schema import PEOPLE_ONLY
 
 P = Permission
@@ -74,6 +75,11 @@ NEEDED: dict[str, Permission | None] = {
     "commentCreate": P.COMMENT_CREATE,
     "commentUpdate": P.COMMENT_CREATE,
     "commentDelete": P.TASK_DELETE,
+    "taskSubscribe": None,
+    "taskUnsubscribe": None,
+    "notificationsMarkRead": None,
+    "notificationsMarkUnread": None,
+    "notificationsMarkAllRead": None,
 }
 
 # Who may not manage keys does not see those of others, so there is nothing to forbid; nor who may not invite.
@@ -155,6 +161,8 @@ async def call_as(world: World, field: Field, author: ActorRef, person: Person |
     things = {} if person is None else await prepared(field.name, person)
     if person is not None and field.name == "sessionRevoke":
         things["other session"] = global_id("session", await make_session(person))
+    if person is not None and field.name in ("notificationsMarkRead", "notificationsMarkUnread"):
+        things["notification"] = global_id("notification", await make_notification(world, person))
     if field.name == "commentUpdate":
         await execute(
             "UPDATE comment SET author_kind = $1, author_id = $2 WHERE id = $3",

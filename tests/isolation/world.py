@@ -179,6 +179,20 @@ async def make_session(person: Person) -> UUID:
     return session_id
 
 
+async def make_notification(world: World, person: Person) -> UUID:
+    """Another entry as the admin's, in the person's inbox."""
+    notification_id = new_id()
+    await execute(
+        "INSERT INTO notification SELECT (copied).* FROM (SELECT jsonb_populate_record(notification, "
+        "jsonb_build_object('id', $1::uuid, 'user_id', $2::uuid, 'event_id', $1::uuid, 'seq', 1000)) AS copied "
+        "FROM notification WHERE id = $3) AS made",
+        notification_id,
+        person.user_id,
+        world.ids["notification"],
+    )
+    return notification_id
+
+
 async def point_at(world: World, other: World) -> None:
     """Let tasks and comments of `world` name people and a key of `other`.
 
