@@ -1,7 +1,7 @@
 """Mentions: `@(user id)` in a comment's body, for members of the organization."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from domain.base.clock import new_id
@@ -17,6 +17,11 @@ _MENTION = re.compile(r"@\(user_([0-9a-f]{32})\)")
 def mentioned(body: str) -> list[UUID]:
     """Whom the body names, each once, in its order."""
     return list(dict.fromkeys(UUID(match[1]) for match in _MENTION.finditer(body)))
+
+
+def named(body: str, names: Mapping[UUID, str]) -> str:
+    """The body with `@name` for whom it mentions, `@somebody` for who has no name here."""
+    return _MENTION.sub(lambda match: f"@{names.get(UUID(match[1]), 'somebody')}", body)
 
 
 async def check(org_id: UUID, body: str, kept: Iterable[UUID] = ()) -> list[UUID]:

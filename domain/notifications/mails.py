@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from domain.base.actor import Actor, ActorKind
+from domain.base.actor import Actor
 from domain.base.database import fetch
 from domain.base.sql import Row, sql
+from domain.comments import mentions
+from domain.comments import queries as comments
 from domain.events.queries import EventRow
+from domain.identity import queries as identity
 from domain.notifications import titles
 from domain.notifications.models import NotificationKind
 from domain.organizations import actors
@@ -20,18 +23,17 @@ SWITCHES: Mapping[NotificationKind, str] = {
     NotificationKind.MENTIONED: "email_on_mention",
     NotificationKind.INVITATION_ACCEPTED: "email_on_invitation",
 }
-
-_TASK_COLUMNS = ("id", "identifier", "title")
+# Of a comment, in characters: a mail says what it is about and leads to the rest.
+LONGEST_EXCERPT = 500
 
 
 @dataclass(frozen=True)
 class Mailing:
-    """One mail to one address. `key` is the same whenever it is asked for; `switch` is the preference that ends it."""
+    """One mail to one address: its kind, what the kind has to be told, and a key that is the same each time."""
 
     kind: str
     to: str
     key: str
-    switch: str
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -54,13 +56,14 @@ async def of(actor: Actor, event: EventRow, user_id: UUID) -> Mailing | None:
     """What is mailed to the person about the event, as things stand now; None when it is nothing, or nothing any more.
 
     Nothing is mailed without an entry in the inbox, to who has left the organization or switched the kind off, and of
-    a task that is gone. `values`: `name` of the recipient, `actor`, `title` (the entry's line), `organization`,
-    `organization_slug`, `locale`, and of a task `task_id`, `identifier` and `task_title`, else None.
+    what is gone. `values` always has `user_id`, `organization_name` and `organization_slug`; of an accepted invitation
+    `member_name`, else `task_identifier`, `task_title` and `actor_name`, which may be None; of a mention `excerpt`.
     """
     statement = sql(
-        "SELECT notification.kind, notification.task_id, users.email, users.name, preferences.*, "
-        "organization.name AS organization, organization.slug FROM notification "
-        "JOIN users ON users.id = notification.user_id JOIN preferences ON preferences.user_id = users.id "
+        "SELECT notification.kind, notification.task_id, users.email, preferences.email_on_assignment, "
+        "preferences.email_on_mention, preferences.email_on_invitation, organization.name, organization.slug "
+        "FROM notification JOIN users ON users.id = notification.user_id "
+        "JOIN preferences ON preferences.user_id = users.id "
         "JOIN organization ON organization.id = notification.org_id "
         "JOIN membership ON membership.org_id = notification.org_id AND membership.user_id = notification.user_id "
         "AND membership.ended_at IS NULL "
@@ -71,24 +74,35 @@ async def of(actor: Actor, event: EventRow, user_id: UUID) -> Mailing | None:
     )
     for row in await fetch(statement, Row):
         kind = NotificationKind(row["kind"])
-        switch, task_id = SWITCHES.get(kind), row["task_id"]
-        task = None if task_id is None else (await tasks.by_ids(actor, [task_id], _TASK_COLUMNS)).get(task_id)
-        if switch is None or not row[switch] or (task is None and task_id is not None):
+        switch = SWITCHES.get(kind)
+        if switch is None or not row[switch] or (told := await _told(actor, event, kind, row["task_id"])) is None:
             return None
-        ref = (ActorKind(event.actor_kind).value, event.actor_id)
-        doer = (await actors.by_refs(actor, [ref], ("id", "name"))).get(ref)
-        name = None if doer is None else doer.name
-        named = None if task is None else titles.of_task(task.identifier, task.title)
-        values = {
-            "name": row["name"],
-            "actor": name,
-            "title": titles.title(kind, doer=name, task=named),
-            "organization": row["organization"],
-            "organization_slug": row["slug"],
-            "locale": row["locale"],
-            "task_id": task_id,
-            "identifier": None if task is None else task.identifier,
-            "task_title": None if task is None else task.title,
-        }
-        return Mailing(kind.value.lower(), row["email"], f"{event.id}", switch, values)
+        common = {"user_id": user_id, "organization_name": row["name"], "organization_slug": row["slug"]}
+        return Mailing(kind.value.lower(), row["email"], str(event.id), {**common, **told})
     return None
+
+
+async def _told(
+    actor: Actor, event: EventRow, kind: NotificationKind, task_id: UUID | None
+) -> dict[str, str | None] | None:
+    """What is told of this kind alone; None when what it is about is gone."""
+    ref = (event.actor_kind, event.actor_id)
+    doer = (await actors.by_refs(actor, [ref], ("id", "name"))).get(ref)
+    name = None if doer is None else doer.name
+    if kind is NotificationKind.INVITATION_ACCEPTED:
+        return {"member_name": name or titles.SOMEBODY}
+    task = (await tasks.by_ids(actor, [task_id], ("id", "identifier", "title"))).get(task_id)
+    if task is None:
+        return None
+    told = {"task_identifier": task.identifier, "task_title": task.title, "actor_name": name}
+    if kind is NotificationKind.MENTIONED:
+        comment = (await comments.by_ids(actor, [event.subject_id], ("id", "body"))).get(event.subject_id)
+        return None if comment is None else {**told, "excerpt": await _excerpt(actor, comment.body)}
+    return told
+
+
+async def _excerpt(actor: Actor, body: str) -> str:
+    """The beginning of a comment, with names in place of ids."""
+    people = await identity.by_ids(actor, mentions.mentioned(body), ("id", "name"))
+    text = mentions.named(body, {user_id: person.name for user_id, person in people.items()})
+    return text if len(text) <= LONGEST_EXCERPT else f"{text[: LONGEST_EXCERPT - 1]}…"

@@ -2,12 +2,13 @@
 
 from domain.notifications.models import NotificationKind
 
-_SOMEBODY, _A_TASK = "Somebody", "a task"
+SOMEBODY = "Somebody"
+_A_TASK = "a task"
 
 
 def title(kind: NotificationKind, *, doer: str | None, task: str | None) -> str:
     """The line, from the names of who did it and of the task; None for what is gone or hidden."""
-    who, what = doer or _SOMEBODY, task or _A_TASK
+    who, what = doer or SOMEBODY, task or _A_TASK
     match kind:
         case NotificationKind.TASK_ASSIGNED:
             return f"{who} assigned {what} to you"

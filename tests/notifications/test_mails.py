@@ -38,17 +38,13 @@ async def test_an_assignment_is_mailed_with_what_a_mail_says(acme: Tenant) -> No
         kind="task_assigned",
         to=acme.member.email,
         key=str(event.id),
-        switch="email_on_assignment",
         values={
-            "name": "Member Acme",
-            "actor": "Admin Acme",
-            "title": "Admin Acme assigned DES-1 Sort the papers to you",
-            "organization": "Acme",
+            "user_id": acme.member.user_id,
+            "organization_name": "Acme",
             "organization_slug": acme.slug,
-            "locale": "en",
-            "task_id": event.subject_id,
-            "identifier": "DES-1",
+            "task_identifier": "DES-1",
             "task_title": "Sort the papers",
+            "actor_name": "Admin Acme",
         },
     )
     assert await recipients(acme, event) == [acme.member.user_id]
@@ -57,14 +53,16 @@ async def test_an_assignment_is_mailed_with_what_a_mail_says(acme: Tenant) -> No
 async def test_a_mention_is_mailed_and_a_comment_is_not(acme: Tenant) -> None:
     (event,) = await assigned(acme, acme.member)
     async with acme.admin.acting() as actor:
-        await comments.create(actor, event.subject_id, body=f"@({acme.guest.id}) look")
+        await comments.create(actor, event.subject_id, body=f"@({acme.guest.id}) look " + "x" * 600)
     await tell_all(acme.org_id)
     (said,) = await events_of(acme.org_id, "COMMENT_CREATED")
 
     found = await mailed(acme, said, acme.guest)
 
     assert found is not None
-    assert (found.kind, found.to, found.switch) == ("mentioned", acme.guest.email, "email_on_mention")
+    assert (found.kind, found.to) == ("mentioned", acme.guest.email)
+    assert found.values["excerpt"] == "@Guest Acme look " + "x" * (mails.LONGEST_EXCERPT - 18) + "…"
+    assert (found.values["task_identifier"], found.values["actor_name"]) == ("DES-1", "Admin Acme")
     assert await recipients(acme, said) == [acme.guest.user_id]
     assert await mailed(acme, said, acme.member) is None
     assert await mailed(acme, said, acme.admin) is None
@@ -74,6 +72,10 @@ async def test_a_mention_is_mailed_and_a_comment_is_not(acme: Tenant) -> None:
 @pytest.mark.parametrize("off", [None, *mails.SWITCHES.values()])
 async def test_the_switch_of_its_kind_alone_decides(acme: Tenant, kind: NotificationKind, off: str | None) -> None:
     (event,) = await assigned(acme, acme.member)
+    async with acme.admin.acting() as actor:
+        await comments.create(actor, event.subject_id, body=f"@({acme.member.id})")
+    await tell_all(acme.org_id)
+    (event,) = await events_of(acme.org_id, "COMMENT_CREATED")
     await execute("UPDATE notification SET kind = $1 WHERE event_id = $2", kind.value, event.id)
     if off is not None:
         await execute(f"UPDATE preferences SET {off} = false WHERE user_id = $1", acme.member.user_id)
@@ -98,6 +100,21 @@ async def test_nothing_is_mailed_of_what_is_gone_or_to_who_has_left(acme: Tenant
 
     assert await mailed(acme, event, acme.member) is None
     assert await mailed(acme, other, acme.member) is not None
+
+
+async def test_an_accepted_invitation_names_the_new_member(acme: Tenant) -> None:
+    (event,) = await assigned(acme, acme.member)
+    await execute("UPDATE notification SET kind = 'INVITATION_ACCEPTED', task_id = NULL WHERE event_id = $1", event.id)
+
+    found = await mailed(acme, event, acme.member)
+
+    assert found is not None
+    assert found.values == {
+        "user_id": acme.member.user_id,
+        "organization_name": "Acme",
+        "organization_slug": acme.slug,
+        "member_name": "Admin Acme",
+    }
 
 
 async def test_nothing_is_mailed_by_another_organization(acme: Tenant, globex: Tenant) -> None:
