@@ -1,6 +1,7 @@
 """The inbox over a socket: what came after the cursor, then what comes from now on; and how many are unread."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 from domain.adapters.pubsub import PubSub
 from domain.base.permissions import Permission, Role
 from domain.base.settings import Settings
+from domain.events.queries import EventRow
 from domain.notifications import cursors, queries, service
 from domain.notifications.follow import PAGE, Bell
 from domain.organizations import api_keys
@@ -219,6 +221,43 @@ async def ringing(settings: Settings) -> AsyncIterator[None]:
         task.cancel()
         await asyncio.wait([task])
     await pubsub.close()
+
+
+async def device(addresses: list[str], person: Person, cursor: str, chance: random.Random, count: int) -> list[str]:
+    """The ids that a device receives which loses its connection again and again, and comes back to any server."""
+    found: list[str] = []
+    while len(found) < count:
+        async with opened(chance.choice(addresses), person.token) as socket:
+            stream = await socket.run(ADDED, after=cursor)
+            for _ in range(min(chance.randint(1, 12), count - len(found))):
+                entry = await stream.data()
+                found.append(entry["id"])
+                cursor = entry["cursor"]
+            socket.cut()
+    return found
+
+
+async def test_devices_that_lose_their_connections_have_each_entry_once(
+    address: str, settings: Settings, acme: Tenant, globex: Tenant, wakes: str
+) -> None:
+    person = await make_member(acme.org_id, Role.MEMBER)
+    await enter(globex, person)
+    events = [*await assignments(acme, person, 40), *await assignments(globex, person, 40)]
+    chance = random.Random(11)  # noqa: S311  # chooses moments, not secrets
+    chance.shuffle(events)
+
+    async def tell_some(some: list[EventRow]) -> None:
+        for event in some:
+            await tell(event)
+
+    async with served(settings) as other:
+        addresses, cursor = [address, other.address], cursors.write(settings, person.user_id, 0)
+        *_, one, two = await asyncio.gather(
+            *(tell_some(events[number::4]) for number in range(4)),
+            *(device(addresses, person, cursor, random.Random(number), 80) for number in range(2)),  # noqa: S311
+        )
+
+    assert one == two == await oldest_first(person)
 
 
 @pytest.mark.parametrize("document", [ADDED, COUNT], ids=["added", "count"])
