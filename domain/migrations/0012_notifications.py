@@ -25,7 +25,7 @@ INDEXES = (
     "CREATE UNIQUE INDEX notification_number ON notification (user_id, seq)",
     "CREATE UNIQUE INDEX notification_event ON notification (event_id, user_id)",
     "CREATE INDEX notification_unread ON notification (user_id, seq) INCLUDE (org_id) WHERE read_at IS NULL",
-    "CREATE INDEX notification_read ON notification (org_id, read_at) WHERE read_at IS NOT NULL",
+    "CREATE INDEX notification_read ON notification (read_at) WHERE read_at IS NOT NULL",
     "CREATE UNIQUE INDEX task_subscription_pair ON task_subscription (task_id, user_id)",
     "CREATE UNIQUE INDEX due_reminder_pair ON due_reminder (task_id, due_date)",
     "CREATE INDEX task_due ON task (org_id, due_date) WHERE due_date IS NOT NULL AND archived_at IS NULL",

@@ -25,8 +25,6 @@ from domain.notifications import audience, queries
 from domain.notifications.audience import Listener
 
 MOST_IDS = 100
-# Of one statement, as of any that deletes what is old: it must not hold a table's rows for long.
-_DROPPED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -147,23 +145,6 @@ async def _mark(actor: Actor, *, is_read: bool, ids: Sequence[UUID] | None = Non
         )
         _tell_after_commit([row["user_id"] for row in await fetch(marked, Row)])
         return await queries.unread(actor)
-
-
-async def drop_read(actor: Actor, before: datetime) -> int:
-    """Drop what was read before that instant in the actor's organizations; how many. For the daily clean-up."""
-    old = sql(
-        "DELETE FROM notification WHERE id IN (SELECT id FROM notification "
-        "WHERE org_id = ANY({}::uuid[]) AND read_at < {} LIMIT {} FOR UPDATE SKIP LOCKED)",
-        list(actor.standings),
-        before,
-        _DROPPED_AT_ONCE,
-    )
-    total, dropped = 0, _DROPPED_AT_ONCE
-    while dropped == _DROPPED_AT_ONCE:
-        async with tx():
-            dropped = await execute(old)
-        total += dropped
-    return total
 
 
 _listeners: set[Callable[[Collection[UUID]], None]] = set()

@@ -21,6 +21,14 @@ _DAY = timedelta(days=1)
 # No place on earth is further from UTC: what is due there lies within a day of what is due here.
 _WIDEST = timedelta(days=2)
 _AT_ONCE = 200
+# For cron: where there may be something to do. $1 is the present.
+ORGANIZATIONS = (
+    "SELECT DISTINCT task.org_id AS id FROM task "
+    "WHERE task.due_date BETWEEN ($1::timestamptz AT TIME ZONE 'UTC')::date - 2 "
+    "AND ($1::timestamptz AT TIME ZONE 'UTC')::date + 2 AND task.archived_at IS NULL AND task.assignee_id IS NOT NULL "
+    "AND NOT EXISTS (SELECT FROM due_reminder "
+    "WHERE due_reminder.task_id = task.id AND due_reminder.due_date = task.due_date)"
+)
 _OVER = (StateCategory.DONE.value, StateCategory.CANCELED.value)
 
 

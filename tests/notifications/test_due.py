@@ -230,6 +230,20 @@ async def test_many_crons_at_once_remind_of_each_task_once(
     assert [id for id, _ in await reminded(globex)] == [theirs]
 
 
+async def test_cron_looks_where_there_may_be_something_to_do(acme: Tenant, globex: Tenant, project: ProjectRow) -> None:
+    await make_due(acme, project)
+    await make_due(acme, project, due_date=DUE + timedelta(days=60))
+    await make_task(globex.admin, await make_project(globex.admin, globex), due_date=DUE)
+
+    async def found(at: datetime) -> set[UUID]:
+        return {row["id"] for row in await rows(due.ORGANIZATIONS, at)} & {acme.org_id, globex.org_id}
+
+    begins, ends = ZONES["Pacific/Kiritimati"], datetime(2026, 11, 21, 11, 59, tzinfo=UTC)
+    assert [await found(at) for at in (begins, NINE, ends, NINE - timedelta(days=3))] == [{acme.org_id}] * 3 + [set()]
+    await remind(acme, NINE)
+    assert await found(NINE) == set()
+
+
 class _Undone(Exception):
     """Ends a transaction that nobody wants."""
 
