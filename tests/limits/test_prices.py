@@ -24,6 +24,7 @@ def test_objects_that_count_are_rows() -> None:
 
     assert counted == {
         *("ApiKey", "Comment", "Event", "Invitation", "Membership", "Organization", "Project", "Session", "Task"),
+        *("ApiKey", "Comment", "Event", "Membership", "Notification", "Organization", "Project", "Session", "Task"),
         *("TaskRelation", "User", "WorkflowState", "Label", "Viewer", "Preferences", "StateCount", "Actor", "Node"),
     }
 
@@ -94,6 +95,7 @@ def test_fields_that_are_asked_for_so_many() -> None:
         "Task.history": (("first",), 20),
         "Task.subtasks": (("first",), 20),
         "Viewer.assignedTasks": (("first",), 20),
+        "Viewer.notifications": (("first",), 20),
         "Viewer.organizations": (("first",), 20),
         "WorkflowState.tasks": (("first",), 20),
     }
