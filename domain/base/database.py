@@ -73,6 +73,20 @@ class Door(Enum):
     OPEN_SOCKETS = "domain.organizations.presence._ask"
     HEALTH = "domain.base.migrate.current"
     SEED = "domain.demo.seed.seed"
+    RELAY = "domain.deliveries.relaying.relay_logs"
+    ACCOUNT_RELAY = "domain.deliveries.relaying.relay_accounts"
+    QUEUE = "domain.deliveries.queueing.take_due"
+    QUEUE_AGAIN = "domain.deliveries.queueing.give_back"
+    QUEUE_ALL = "domain.deliveries.queueing.forget_queued"
+    LEASES = "domain.deliveries.claims.keep"
+    JOBS_OF_NO_ORGANIZATION = "domain.deliveries.claims._run"
+    ACCOUNT_ENTRY = "domain.deliveries.claims.entry_of"
+    DEAD_JOBS = "domain.deliveries.dead.listed"
+    JOBS_RETRIED = "domain.deliveries.dead.retry"
+    TICKS = "domain.deliveries.ticks.begin"
+    CLEAN_UP = "domain.deliveries.cleaning.clean"
+    METRICS = "domain.deliveries.metrics.measure"
+    INVARIANTS = "domain.deliveries.invariants.broken"
 
 
 _tenant: ContextVar[Collection[UUID] | None] = ContextVar("tenant", default=None)
@@ -123,12 +137,18 @@ def pool_sizes(settings: Settings) -> tuple[int, int]:
     return settings.database_pool_size - system_size, system_size
 
 
-async def connect(settings: Settings) -> None:
-    """Open both pools and warm them. Raises Unreachable."""
+async def connect(settings: Settings, *, system_size: int | None = None) -> None:
+    """Open both pools and warm them. `system_size` of the connections are the system's, where it needs more of them.
+
+    Raises Unreachable.
+    """
     global _app_pool, _system_pool
     address = address_of(settings)
     app_role, system_role = role_names(address["database"])
-    app_size, system_size = pool_sizes(settings)
+    if system_size is None:
+        app_size, system_size = pool_sizes(settings)
+    else:
+        app_size = settings.database_pool_size - system_size
     common: dict[str, Any] = {
         "server_settings": {
             "statement_timeout": str(STATEMENT_TIMEOUT_MS),

@@ -24,6 +24,7 @@ MODELS = (
     "domain.comments.models",
     "domain.notifications.models",
     "domain.events.models",
+    "domain.deliveries.models",
 )
 
 # For the first connection of a process, to a server that may be far away.

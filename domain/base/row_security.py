@@ -32,6 +32,8 @@ GLOBAL_TABLES: dict[str, tuple[str, ...]] = {
         "UPDATE (id, arguments_digest, outcome, lease_until, created_at)",
         "DELETE",
     ),
+    # Cron's alone.
+    "tick": (),
     "tortoise_migrations": ("SELECT",),
 }
 
@@ -55,6 +57,10 @@ NARROWER: dict[str, tuple[str, ...]] = {
     "event": ("SELECT", "INSERT"),
     "event_values": ("SELECT", "INSERT"),
     "event_counter": ("SELECT", "INSERT", "UPDATE"),
+    "relay_position": (),
+    # What is to be done is made by the relay; a job tells what became of it.
+    "delivery": ("SELECT", "UPDATE (state, attempts, available_at, queue_at, claim, last_error, ended_at)"),
+    "organization_metrics": ("SELECT",),
 }
 _EVERYTHING = ("SELECT", "INSERT", "UPDATE", "DELETE")
 

@@ -34,6 +34,8 @@ FOLLOWED_LOGS = Gauge(
     "planwire_followed_logs", "Organizations whose log somebody follows, by process.", multiprocess_mode="livesum"
 )
 FALLBACKS = Counter("planwire_fallbacks", "Operations that graphql-core ran, by why the compiler did not.", ["reason"])
+DEAD_JOBS = Counter("planwire_dead_jobs", "Jobs that are not tried any more, by handler.", ["handler"])
+BROKEN_INVARIANTS = Counter("planwire_broken_invariants", "What must hold and did not, by invariant.", ["invariant"])
 DETOURS = Counter("planwire_detours", "Executions that had to be done anew with all care.")
 
 about: ContextVar[Mapping[str, Any]] = ContextVar("about", default={})  # noqa: B039  # nobody writes into it
@@ -60,6 +62,8 @@ TEXT_MAX = 20_000
 DEPTH_MAX = 6
 # Chatty at info, and below it they log statements with their values, and headers.
 QUIET_LOGGERS = ("uvicorn", "uvicorn.error", "tortoise", "asyncio", "websockets", "asyncpg", "httpcore")
+# Chatty at info, and below it they log statements with their values.
+QUIET_LOGGERS = ("uvicorn", "uvicorn.error", "tortoise", "asyncio", "websockets", "asyncpg", "taskiq")
 
 
 _ready: list[bytes] = []

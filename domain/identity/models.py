@@ -99,6 +99,8 @@ class SecurityEntry(Model):
     detail = fields.TextField(null=True)
     address_prefix = fields.TextField(null=True)
     user_agent = fields.TextField(null=True)
+    # When the relay has made of it what is to be done.
+    relayed_at = fields.DatetimeField(null=True)
 
     class Meta:
         table = "security_entry"

@@ -99,6 +99,7 @@ async def make_world(marker: str, key: str) -> World:
     membership = await rows("SELECT id, user_id FROM membership WHERE org_id = $1", tenant.org_id)
     (event,) = await rows("SELECT id FROM event WHERE subject_id = $1 AND type = 'TASK_CREATED'", task.id)
     membership_of = {row["user_id"]: row["id"] for row in membership}
+    await make_rows_after_commit(tenant.org_id)
     return World(
         tenant,
         marker,
@@ -164,6 +165,22 @@ async def prepared(name: str, person: Person) -> dict[str, str]:
     if name in ("emailVerify", "invitationAccept", "passwordReset"):
         return await make_tokens(person)
     return {}
+async def make_rows_after_commit(org_id: UUID) -> None:
+    """What the relay and cron keep of the organization. Its events are not relayed, so that nobody acts on them."""
+    await execute(
+        "INSERT INTO relay_position (org_id, seq) SELECT org_id, seq FROM event_counter WHERE org_id = $1", org_id
+    )
+    await execute(
+        "INSERT INTO delivery (id, org_id, kind, source_id, seq, handler, state, attempts, available_at, queue_at, "
+        "created_at, ended_at) SELECT gen_random_uuid(), org_id, 'EVENT', id, seq, 'nobody', 'DONE', 1, now(), now(), "
+        "now(), now() FROM event WHERE org_id = $1 AND seq = 1",
+        org_id,
+    )
+    await execute(
+        "INSERT INTO organization_metrics (id, org_id, at, members, projects, tasks_open, tasks_done, events) "
+        "VALUES (gen_random_uuid(), $1, now(), 5, 2, 4, 1, 9)",
+        org_id,
+    )
 
 
 async def make_session(person: Person) -> UUID:

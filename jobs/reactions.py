@@ -1,0 +1,41 @@
+"""Event -> handlers, in one table, and so for accounts' entries: to add a reaction is to add a name to a line."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from domain.events.types import EventType
+from domain.identity.security_log import Action
+from jobs import schedule
+from jobs.handlers import AccountHandler, AnyHandler, EventHandler
+from jobs.schedule import Line
+
+REACTIONS: Mapping[EventType, tuple[EventHandler, ...]] = {}
+ACCOUNT_REACTIONS: Mapping[Action, tuple[AccountHandler, ...]] = {}
+
+
+@dataclass(frozen=True)
+class Reactions:
+    """The tables, and each handler by its name. Raises ValueError when two handlers have one name."""
+
+    events: Mapping[EventType, tuple[EventHandler, ...]] = field(default_factory=lambda: REACTIONS)
+    accounts: Mapping[Action, tuple[AccountHandler, ...]] = field(default_factory=lambda: ACCOUNT_REACTIONS)
+    lines: Sequence[Line] = schedule.SCHEDULE
+    by_name: Mapping[str, AnyHandler] = field(init=False)
+
+    def __post_init__(self) -> None:
+        by_name: dict[str, AnyHandler] = {}
+        every: list[AnyHandler] = [each for group in self.events.values() for each in group]
+        every += [each for group in self.accounts.values() for each in group]
+        every += [line.handler for line in self.lines]
+        for each in every:
+            if by_name.setdefault(each.name, each) is not each:
+                raise ValueError(f"two handlers are named {each.name}")
+        object.__setattr__(self, "by_name", by_name)
+
+    @classmethod
+    def of(cls, module: ModuleType) -> "Reactions":
+        """The tables of another module with the same names; those that it lacks are empty. For tests."""
+        found: dict[str, Any] = vars(module)
+        return cls(found.get("REACTIONS", {}), found.get("ACCOUNT_REACTIONS", {}), found.get("SCHEDULE", ()))

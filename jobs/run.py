@@ -1,0 +1,89 @@
+"""Relay, worker and cron of one process, from its start to its end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Coroutine
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from typing import Any
+
+from domain.adapters.wiring import Adapters
+from domain.base import database
+from domain.base.settings import Settings
+from jobs.broker import StreamBroker
+from jobs.cron import Cron
+from jobs.reactions import Reactions
+from jobs.relay import Relay
+from jobs.worker import Worker
+
+FINISH_WITHIN_S = 30.0
+
+
+class Part(StrEnum):
+    """What a process can do after commits."""
+
+    RELAY = "relay"
+    WORKER = "worker"
+    CRON = "cron"
+
+
+# One each for relaying, queueing, leases and ticks: a lease must not end because a clean-up has the only one.
+SYSTEM_CONNECTIONS = 4
+
+
+def system_size(settings: Settings) -> int:
+    """How many of the process's connections are the system's."""
+    return min(SYSTEM_CONNECTIONS, settings.database_pool_size // 2)
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[None]:
+    """The database for the block, with connections as `run` needs them. Raises Unreachable."""
+    await database.connect(settings, system_size=system_size(settings))
+    try:
+        yield
+    finally:
+        await database.disconnect()
+
+
+async def run(
+    settings: Settings,
+    reactions: Reactions,
+    *,
+    parts: Collection[Part] = tuple(Part),
+    concurrency: int | None = None,
+    finish_within_s: float = FINISH_WITHIN_S,
+) -> None:
+    """Do the parts until cancelled, over a database that is connected; then let running jobs finish for so long.
+
+    `concurrency` is how many jobs run at a time, without it as many as there are connections for them. Raises what
+    ends a part by itself.
+    """
+    if settings.redis_url is None:
+        raise ValueError("no Redis: start the embedded one or set REDIS_URL")
+    adapters, broker, ending = Adapters.of(settings), StreamBroker(settings.redis_url), asyncio.Event()
+    relay = Relay(reactions, adapters.pubsub, broker)
+    worker = Worker(
+        reactions.by_name, adapters, broker, concurrency or settings.database_pool_size - system_size(settings)
+    )
+    works: dict[Part, Coroutine[Any, Any, None]] = {
+        Part.RELAY: relay.run(),
+        Part.WORKER: worker.run(ending, finish_within_s),
+        Part.CRON: Cron(reactions.lines, settings, relay.wake).run(),
+    }
+    for part in set(Part) - set(parts):
+        works.pop(part).close()
+    tasks = {part: asyncio.create_task(work) for part, work in works.items()}
+    try:
+        await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ending.set()
+        for part, task in tasks.items():
+            if part is not Part.WORKER:
+                task.cancel()
+        # The worker's own deadlines bound this.
+        ended = await asyncio.gather(*tasks.values(), return_exceptions=True)
+        await broker.shutdown()
+        await adapters.close()
+    for fault in ended:
+        if isinstance(fault, Exception):
+            raise fault

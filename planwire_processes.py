@@ -1,0 +1,121 @@
+"""Processes of the command line: how this one runs to its end, and how it keeps others running."""
+
+import asyncio
+import multiprocessing
+import signal
+from collections.abc import Callable, Coroutine
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+import structlog
+import uvloop
+
+from domain.base import telemetry
+
+# A process that dies younger than this did not get to work; the third in a row says that none will.
+PROCESS_YOUNG_S = 10.0
+PROCESS_TRIES = 3
+SPAWN = multiprocessing.get_context("spawn")
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+log = structlog.get_logger("planwire")
+
+
+class CommandError(Exception):
+    """The command cannot go on; the message is one line for the person at the prompt."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def run(work: Coroutine[Any, Any, None]) -> bool:
+    """Run to the end, or to the first stop signal, which cancels the work. Whether there was one."""
+    stopped = False
+
+    async def cancellable() -> None:
+        task, loop, parent = asyncio.current_task(), asyncio.get_running_loop(), multiprocessing.parent_process()
+
+        def stop() -> None:
+            nonlocal stopped
+            if parent is not None:
+                loop.remove_reader(parent.sentinel)
+            # A second Ctrl-C must not cancel the clean-up; that has deadlines of its own.
+            if task is not None and not stopped:
+                stopped = True
+                task.cancel()
+
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, stop)
+        if parent is not None:
+            # Readable once the parent has ended, also by SIGKILL: a worker alone would hold the port for ever.
+            loop.add_reader(parent.sentinel, stop)
+        await work
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(cancellable())
+        except asyncio.CancelledError:
+            if not stopped:
+                raise
+    return stopped
+
+
+async def keep(
+    name: str,
+    target: Callable[..., None],
+    *arguments: Any,
+    end_within_s: float,
+    ending: Callable[[], None] = lambda: None,
+) -> None:
+    """Run a process, and another when it dies. Raises CommandError when it keeps dying young.
+
+    `ending` is called before it is asked to end, with ourselves.
+    """
+    clock = asyncio.get_running_loop().time
+    young = 0
+    while True:
+        process = SPAWN.Process(target=target, args=arguments, name=f"planwire-{name.replace(' ', '-')}")
+        begun = clock()
+        _start(process)
+        try:
+            await _end_of(process)
+        except BaseException:
+            ending()
+            await _stop(process, end_within_s)
+            raise
+        process.join()
+        telemetry.forget_process(process.pid or 0)
+        log.error("process ended", name=name, pid=process.pid, exit_code=process.exitcode)
+        young = young + 1 if clock() - begun < PROCESS_YOUNG_S else 0
+        if young == PROCESS_TRIES:
+            raise CommandError(f"{name} ended {PROCESS_TRIES} times without working")
+
+
+def _start(process: SpawnProcess) -> None:
+    # Ctrl-C goes to the whole group. A process inherits the block and so hears of it only from us, by SIGTERM.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+async def _stop(process: SpawnProcess, end_within_s: float) -> None:
+    process.terminate()
+    try:
+        async with asyncio.timeout(end_within_s):
+            await _end_of(process)
+    except TimeoutError:
+        process.kill()
+    process.join()
+
+
+async def _end_of(process: SpawnProcess) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(process.sentinel, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(process.sentinel)
