@@ -1,36 +1,41 @@
-"""The command line: dev, serve, migrate, seed, schema. It stands above all packages and holds no product rule."""
+"""The command line: dev, serve, work, jobs, migrate, seed, schema. Above all packages, without any product rule."""
 
 import argparse
 import asyncio
 import contextlib
 import difflib
-import multiprocessing
+import importlib
 import os
-import signal
 import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import structlog
 import uvicorn
-import uvloop
 
 from domain.base import database, database_address, embedded, migrate, telemetry
+from domain.base.clock import now
 from domain.base.data_directory import EmbeddedError
 from domain.base.errors import Taken
 from domain.base.settings import Settings, SettingsError, is_loopback, load
+from domain.deliveries import dead
 from domain.demo import seed
 from graph import schema
 from graph.app import create_app
 from graph.server import BACKLOG, REQUESTS_DEADLINE_S, calm_collector, take_descriptors
 from graph.server import configuration as server_configuration
+from jobs.reactions import Reactions
+from jobs.run import FINISH_WITHIN_S, Part
+from jobs.run import connected as jobs_connected
+from jobs.run import run as run_jobs
+from planwire_processes import CommandError, keep, run
 
 SCHEMA_FILE = Path(__file__).resolve().parent / "schema.graphql"
 DIFF_LINES = 40
@@ -39,21 +44,11 @@ READY_POLL_S = 0.05
 # After its requests the application closes its connections. With the servers' own deadlines every process has ended in
 # under 5 s.
 SHUTDOWN_DEADLINE_S = REQUESTS_DEADLINE_S + 0.4
-# A worker that dies younger than this did not get to work; the third in a row says that none will.
-WORKER_YOUNG_S = 10.0
-WORKER_TRIES = 3
-SPAWN = multiprocessing.get_context("spawn")
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Who presses Ctrl-C does not wait for jobs: what is given back goes on at the next start.
+DEV_JOBS_FINISH_WITHIN_S = 1.0
+DEV_JOBS_END_WITHIN_S = 4.0
 
 log = structlog.get_logger("planwire")
-
-
-class CommandError(Exception):
-    """The command cannot go on; the message is one line for the person at the prompt."""
-
-    def __init__(self, message: str, status: int = 1) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,6 +85,26 @@ def _parser() -> argparse.ArgumentParser:
     command("dev", _dev, data, address)
     serve = command("serve", _serve, data, address)
     serve.add_argument("--workers", type=_count, default=1, help="processes that share the port (default %(default)s)")
+    work = command("work", _work, data)
+    work.add_argument("--only", type=_parts, default=tuple(Part), metavar="PARTS", help="of relay,worker,cron")
+    work.add_argument("--concurrency", type=_count, help="jobs at a time (default: a connection for each)")
+    work.add_argument(
+        "--finish-within",
+        type=_count,
+        default=int(FINISH_WITHIN_S),
+        metavar="SECONDS",
+        help="how long running jobs may take at the end (default %(default)s)",
+    )
+    # A module with tables of its own in the place of ours, for tests.
+    work.add_argument("--reactions", metavar="MODULE", help=argparse.SUPPRESS)
+    jobs = commands.add_parser("jobs", help="Show and retry what failed.").add_subparsers(required=True)
+    listing = jobs.add_parser("dead", help=_dead.__doc__, description=_dead.__doc__, parents=[data])
+    listing.set_defaults(command=_dead)
+    retrying = jobs.add_parser("retry", help=_retry.__doc__, description=_retry.__doc__, parents=[data])
+    retrying.set_defaults(command=_retry)
+    which = retrying.add_mutually_exclusive_group(required=True)
+    which.add_argument("id", nargs="?", type=UUID, metavar="ID")
+    which.add_argument("--all", action="store_true", help="all that are dead")
     migrations = command("migrate", _migrate, data).add_mutually_exclusive_group()
     migrations.add_argument("--make", action="store_true", help="write a migration for what the models hold beyond it")
     migrations.add_argument("--check", action="store_true", help="fail when a migration is missing")
@@ -110,6 +125,13 @@ def _count(value: str) -> int:
     return int(value)
 
 
+def _parts(value: str) -> tuple[Part, ...]:
+    try:
+        return tuple(Part(name.strip()) for name in value.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"has to be of {','.join(Part)}, with commas between") from None
+
+
 def _dev(options: argparse.Namespace) -> int:
     """Start everything on this machine, with demo data, and serve."""
     settings = _settings(options, {"LOG_FORMAT": "console"})
@@ -120,10 +142,13 @@ def _dev(options: argparse.Namespace) -> int:
             async with _connected(live):
                 if await seed.is_empty():
                     await seed.seed()
-            await _serve_here(live, listener, (_ready_line(options.host, listener), seed.SIGN_IN))
+            await _all(
+                _serve_here(live, listener, (_ready_line(options.host, listener), seed.SIGN_IN)),
+                keep("jobs", _work_beside, live, end_within_s=DEV_JOBS_END_WITHIN_S),
+            )
 
     with _listener(options.host, options.port) as listener:
-        _run(work(listener, _at_own_address(settings, os.environ, options.host, listener)))
+        run(work(listener, _at_own_address(settings, os.environ, options.host, listener)))
     return 0
 
 
@@ -145,8 +170,68 @@ def _serve(options: argparse.Namespace) -> int:
                 await _serve_in_workers(live, listener, options.workers, lines)
 
     with _listener(options.host, options.port) as listener:
-        _run(work(listener))
+        run(work(listener))
     return 0
+
+
+def _work(options: argparse.Namespace) -> int:
+    """Do what follows commits: relay events, run jobs, keep the schedule."""
+    settings = _settings(options)
+    reactions = Reactions.of(importlib.import_module(options.reactions)) if options.reactions else Reactions()
+
+    async def work() -> None:
+        async with embedded.servers(settings, guest=True) as live:
+            if live.embedded:
+                await migrate.migrate(live)
+            async with jobs_connected(live):
+                _say(f"working: {', '.join(options.only)}")
+                await run_jobs(
+                    live,
+                    reactions,
+                    parts=options.only,
+                    concurrency=options.concurrency,
+                    finish_within_s=options.finish_within,
+                )
+
+    run(work())
+    return 0
+
+
+def _dead(options: argparse.Namespace) -> int:
+    """List the jobs that failed for the last time."""
+
+    async def work() -> None:
+        found, at = await dead.listed(), now()
+        for job in found:
+            age_h = (at - job.created_at).total_seconds() / 3600
+            whose = job.organization or "-"
+            _say(f"{job.id}  {job.handler}  {whose}  {job.attempts} attempts  {age_h:.1f} h  {job.last_error or ''}")
+        _say(f"{len(found)} dead")
+
+    return _over_database(options, work)
+
+
+def _retry(options: argparse.Namespace) -> int:
+    """Try a dead job, or all, from the first attempt on."""
+
+    async def work() -> None:
+        count = await dead.retry(options.id)
+        if options.id is not None and count == 0:
+            raise CommandError(f"no dead job has the id {options.id}")
+        _say(f"{count} to be tried again")
+
+    return _over_database(options, work)
+
+
+def _over_database(options: argparse.Namespace, work: Callable[[], Coroutine[Any, Any, None]]) -> int:
+    """Do the work over the database of the settings, which is there already."""
+    settings = _settings(options)
+
+    async def connected() -> None:
+        async with embedded.servers(settings, guest=True) as live, _connected(live):
+            await work()
+
+    return 130 if run(connected()) else 0
 
 
 def _migrate(options: argparse.Namespace) -> int:
@@ -167,7 +252,7 @@ def _migrate(options: argparse.Namespace) -> int:
             names = await migrate.migrate(live)
         _say("\n".join(f"applied: {name}" for name in names) or "the database is current")
 
-    return 130 if _run(work()) else 0
+    return 130 if run(work()) else 0
 
 
 def _seed(options: argparse.Namespace) -> int:
@@ -185,7 +270,7 @@ def _seed(options: argparse.Namespace) -> int:
         _say("demo data written" if written else "demo data were there already")
         _say(seed.SIGN_IN)
 
-    return 130 if _run(work()) else 0
+    return 130 if run(work()) else 0
 
 
 def _schema(options: argparse.Namespace) -> int:
@@ -219,38 +304,6 @@ async def _connected(settings: Settings) -> AsyncIterator[None]:
         yield
     finally:
         await database.disconnect()
-
-
-def _run(work: Coroutine[Any, Any, None]) -> bool:
-    """Run to the end, or to the first stop signal, which cancels the work. Whether there was one."""
-    stopped = False
-
-    async def cancellable() -> None:
-        task, loop, parent = asyncio.current_task(), asyncio.get_running_loop(), multiprocessing.parent_process()
-
-        def stop() -> None:
-            nonlocal stopped
-            if parent is not None:
-                loop.remove_reader(parent.sentinel)
-            # A second Ctrl-C must not cancel the clean-up; that has deadlines of its own.
-            if task is not None and not stopped:
-                stopped = True
-                task.cancel()
-
-        for number in STOP_SIGNALS:
-            loop.add_signal_handler(number, stop)
-        if parent is not None:
-            # Readable once the parent has ended, also by SIGKILL: a worker alone would hold the port for ever.
-            loop.add_reader(parent.sentinel, stop)
-        await work
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            runner.run(cancellable())
-        except asyncio.CancelledError:
-            if not stopped:
-                raise
-    return stopped
 
 
 def _listener(host: str, port: int) -> socket.socket:
@@ -337,7 +390,18 @@ async def _serve_in_workers(
     with tempfile.TemporaryDirectory(prefix="planwire-metrics-") as metrics:
         os.environ[telemetry.METRICS_DIRECTORY] = metrics
         try:
-            workers = [_keep_worker(settings, listener, number) for number in range(1, count + 1)]
+            workers = [
+                keep(
+                    f"worker {number}",
+                    _serve_as_worker,
+                    settings,
+                    listener,
+                    end_within_s=SHUTDOWN_DEADLINE_S + 0.2,
+                    # While anybody holds it, new connections are taken and wait for workers that take none any more.
+                    ending=listener.close,
+                )
+                for number in range(1, count + 1)
+            ]
             await _all(*workers, _announce(listener, ready_lines))
         finally:
             del os.environ[telemetry.METRICS_DIRECTORY]
@@ -436,12 +500,25 @@ async def _end_of(worker: SpawnProcess) -> None:
 
 def _work(settings: Settings, listener: socket.socket) -> None:
     """The life of a worker process. Settings, with the servers' URLs, come from the parent."""
+def _serve_as_worker(settings: Settings, listener: socket.socket) -> None:
+    """The life of a process that serves. Settings, with the servers' URLs, come from the parent."""
     telemetry.configure(settings)
     try:
-        _run(_serve_until_cancelled(settings, listener))
+        run(_serve_until_cancelled(settings, listener))
     except CommandError as fault:
         log.error(str(fault))
         raise SystemExit(fault.status) from None
+
+
+def _work_beside(settings: Settings) -> None:
+    """The life of the process that does what follows commits beside `dev`."""
+    telemetry.configure(settings)
+
+    async def work() -> None:
+        async with jobs_connected(settings):
+            await run_jobs(settings, Reactions(), finish_within_s=DEV_JOBS_FINISH_WITHIN_S)
+
+    run(work())
 
 
 def _say(text: str) -> None:
