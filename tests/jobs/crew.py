@@ -1,0 +1,162 @@
+"""Processes of `planwire work` over this test's servers, and what their handlers have counted."""
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from domain.base.database_address import address_of, role_names
+from domain.base.settings import Settings
+from domain.labels import service as labels
+from tests.factories import Tenant, execute, rows
+from tests.jobs import counting
+from tests.processes import ENVIRON, ROOT, planwire
+
+PATIENCE_S = 90.0
+POLL_S = 0.05
+
+
+async def until(holds: Callable[[], Awaitable[Any]], patience_s: float = PATIENCE_S) -> Any:
+    """What `holds` gives once it is true. Raises TimeoutError."""
+    async with asyncio.timeout(patience_s):
+        while not (found := await holds()):  # noqa: ASYNC110  # no event tells
+            await asyncio.sleep(POLL_S)
+        return found
+
+
+async def make_tables(settings: Settings) -> None:
+    """What the handlers of `counting` write into, empty."""
+    await execute(counting.TABLES)
+    for role in role_names(address_of(settings)["database"]):
+        await execute(f'GRANT USAGE ON SCHEMA counting TO "{role}"')
+        await execute(f'GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA counting TO "{role}"')
+
+
+async def wish(tenant: Tenant, *what: str) -> None:
+    """Let the organization's handlers do so; nothing takes back earlier wishes."""
+    await execute("DELETE FROM counting.wish WHERE org_id = $1", tenant.org_id)
+    for each in what:
+        await execute("INSERT INTO counting.wish VALUES ($1, $2)", tenant.org_id, each)
+
+
+async def make_labels(tenant: Tenant, count: int) -> None:
+    """So many changes, each with one event."""
+    async with tenant.admin.acting() as actor:
+        for _ in range(count):
+            (row,) = await rows("SELECT count(*) FROM label WHERE org_id = $1", tenant.org_id)
+            await labels.create(actor, tenant.org_id, name=f"label {row['count']}", color="#336699")
+
+
+async def effects(org_id: UUID) -> Counter[int]:
+    """How often each event's effect is there, by its number."""
+    return Counter(row["seq"] for row in await rows("SELECT seq FROM counting.effect WHERE org_id = $1", org_id))
+
+
+async def calls(org_id: UUID) -> list[dict[str, Any]]:
+    """The calls that were made outside."""
+    return await rows("SELECT seq, job_id, pid FROM counting.call WHERE org_id = $1 ORDER BY seq", org_id)
+
+
+async def deliveries(org_id: UUID, handler: str) -> list[dict[str, Any]]:
+    """The organization's deliveries for a handler, in order."""
+    return await rows("SELECT * FROM delivery WHERE org_id = $1 AND handler = $2 ORDER BY id", org_id, handler)
+
+
+async def all_done(org_id: UUID) -> bool:
+    """Whether every event of the log is relayed, and nothing is left to do."""
+    (row,) = await rows(
+        "SELECT coalesce((SELECT seq FROM event_counter WHERE org_id = $1), 0) = "
+        "coalesce((SELECT seq FROM relay_position WHERE org_id = $1), 0) AND NOT EXISTS "
+        "(SELECT FROM delivery WHERE org_id = $1 AND state = 'PENDING') AS is_done",
+        org_id,
+    )
+    return bool(row["is_done"])
+
+
+async def hurry(org_id: UUID) -> None:
+    """End the pauses after failures."""
+    await execute(
+        "UPDATE delivery SET available_at = now(), queue_at = now() "
+        "WHERE org_id = $1 AND state = 'PENDING' AND claim IS NULL AND available_at > now()",
+        org_id,
+    )
+
+
+@dataclass
+class Crew:
+    """Starts workers; those that still run are killed at the end of the block."""
+
+    settings: Settings
+    directory: Path
+    stack: contextlib.ExitStack
+    redis_url: str = ""
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The settings of a process."""
+        return {
+            "DATABASE_URL": str(self.settings.database_url),
+            "DATABASE_POOL_SIZE": "8",
+            "REDIS_URL": self.redis_url or str(self.settings.redis_url),
+            "SECRET_KEY": self.settings.secret_key,
+            "PLANWIRE_DATA": str(self.directory),
+            "LOG_LEVEL": "warning",
+        }
+
+    async def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """A worker process that has said that it works."""
+        return await asyncio.to_thread(self._start, arguments)
+
+    def _start(self, arguments: tuple[str, ...]) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "planwire", "work", "--reactions", "tests.jobs.counting", *arguments],
+            cwd=ROOT,
+            env={**ENVIRON, **self.environ},
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.stack.callback(_end, process)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("working: "), line
+        return process
+
+    async def flush_redis(self) -> None:
+        """Let Redis lose everything."""
+        async with Redis.from_url(str(self.settings.redis_url)) as redis:
+            await redis.flushall()
+
+    async def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """A command over the same database."""
+        return await asyncio.to_thread(planwire, *arguments, **self.environ)
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    process.kill()
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+async def kill(process: "subprocess.Popen[str]") -> None:
+    """Without a word."""
+    process.send_signal(signal.SIGKILL)
+    await asyncio.to_thread(process.wait)
+
+
+@contextlib.asynccontextmanager
+async def crew(settings: Settings, directory: Path) -> AsyncIterator[Crew]:
+    """Processes for the block."""
+    await make_tables(settings)
+    with contextlib.ExitStack() as stack:
+        yield Crew(settings, directory, stack)
