@@ -446,60 +446,6 @@ async def _is_ready(listener: socket.socket) -> bool:
             writer.close()
 
 
-async def _keep_worker(settings: Settings, listener: socket.socket, number: int) -> None:
-    """Run a worker process, and another when it dies. Raises CommandError when it keeps dying young."""
-    clock = asyncio.get_running_loop().time
-    young = 0
-    while True:
-        worker = SPAWN.Process(target=_work, args=(settings, listener), name=f"planwire-worker-{number}")
-        begun = clock()
-        _start(worker)
-        try:
-            await _end_of(worker)
-        except asyncio.CancelledError:
-            # While anybody holds it, new connections are taken and wait for workers that take none any more.
-            listener.close()
-            await _stop_worker(worker)
-            raise
-        worker.join()
-        telemetry.forget_process(worker.pid or 0)
-        log.error("worker ended", worker=number, pid=worker.pid, exit_code=worker.exitcode)
-        young = young + 1 if clock() - begun < WORKER_YOUNG_S else 0
-        if young == WORKER_TRIES:
-            raise CommandError(f"worker {number} ended {WORKER_TRIES} times without working")
-
-
-def _start(worker: SpawnProcess) -> None:
-    # Ctrl-C goes to the whole group. A worker inherits the block and so hears of it only from us, by SIGTERM.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        worker.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
-async def _stop_worker(worker: SpawnProcess) -> None:
-    worker.terminate()
-    try:
-        async with asyncio.timeout(SHUTDOWN_DEADLINE_S + 0.2):
-            await _end_of(worker)
-    except TimeoutError:
-        worker.kill()
-    worker.join()
-
-
-async def _end_of(worker: SpawnProcess) -> None:
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(worker.sentinel, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(worker.sentinel)
-
-
-def _work(settings: Settings, listener: socket.socket) -> None:
-    """The life of a worker process. Settings, with the servers' URLs, come from the parent."""
 def _serve_as_worker(settings: Settings, listener: socket.socket) -> None:
     """The life of a process that serves. Settings, with the servers' URLs, come from the parent."""
     telemetry.configure(settings)

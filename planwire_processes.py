@@ -4,8 +4,9 @@ import asyncio
 import multiprocessing
 import signal
 from collections.abc import Callable, Coroutine
+from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
-from typing import Any
+from typing import Any, cast
 
 import structlog
 import uvloop
@@ -58,7 +59,16 @@ def run(work: Coroutine[Any, Any, None]) -> bool:
         except asyncio.CancelledError:
             if not stopped:
                 raise
+        finally:
+            _end_tracker()
     return stopped
+
+
+def _end_tracker() -> None:
+    """End the helper that multiprocessing starts with the first process: it would outlive us for a moment."""
+    if multiprocessing.parent_process() is None:
+        # There is no public way; it does nothing where no helper was started.
+        cast(Any, resource_tracker)._resource_tracker._stop()
 
 
 async def keep(

@@ -21,7 +21,7 @@ from jobs.schedule import Line
 
 LOOK_EVERY_S = 1.0
 # Any constant does, as long as every process takes the same one.
-_LOCK = 5_021_998_002
+_LOCK = 5_021_998_010
 AGAIN_AFTER_S, AGAIN_AT_MOST_S = 0.5, 5.0
 
 _log = structlog.get_logger("cron")

@@ -20,14 +20,15 @@ from domain.adapters.wiring import Adapters
 from domain.base.actor import Actor
 from domain.base.database import acting_for, tx
 from domain.deliveries import claims
-from domain.deliveries.claims import Claim, Entry
+from domain.deliveries.claims import Claim
 from domain.events.queries import EventRow
+from domain.identity.security_log import SecurityEntryRow
 
 TIMEOUT_S = 60.0
 
 OnEvent = Callable[[Actor, EventRow, Adapters], Awaitable[None]]
 OnEventOutside = Callable[[Actor, EventRow, Adapters, UUID], Awaitable[None]]
-OnEntry = Callable[[UUID, Entry, Adapters, UUID], Awaitable[None]]
+OnEntry = Callable[[UUID, SecurityEntryRow, Adapters, UUID], Awaitable[None]]
 OnOrganizationTick = Callable[[Actor, datetime], Awaitable[object]]
 OnTick = Callable[[datetime], Awaitable[object]]
 

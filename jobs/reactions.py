@@ -6,13 +6,22 @@ from types import ModuleType
 from typing import Any
 
 from domain.events.types import EventType
+from domain.identity.mails import MAILS
 from domain.identity.security_log import Action
-from jobs import schedule
+from jobs import identity, invitations, notifications, schedule
 from jobs.handlers import AccountHandler, AnyHandler, EventHandler
 from jobs.schedule import Line
 
-REACTIONS: Mapping[EventType, tuple[EventHandler, ...]] = {}
-ACCOUNT_REACTIONS: Mapping[Action, tuple[AccountHandler, ...]] = {}
+REACTIONS: Mapping[EventType, tuple[EventHandler, ...]] = {
+    EventType.TASK_ASSIGNED: (notifications.fan_out,),
+    EventType.TASK_DUE_SOON: (notifications.fan_out,),
+    EventType.COMMENT_CREATED: (notifications.fan_out,),
+    EventType.COMMENT_UPDATED: (notifications.fan_out,),
+    EventType.INVITATION_CREATED: (invitations.mail,),
+    EventType.INVITATION_RESENT: (invitations.mail,),
+    EventType.INVITATION_ACCEPTED: (notifications.fan_out,),
+}
+ACCOUNT_REACTIONS: Mapping[Action, tuple[AccountHandler, ...]] = {Action(name): (identity.mail,) for name in MAILS}
 
 
 @dataclass(frozen=True)

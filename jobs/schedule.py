@@ -13,7 +13,11 @@ import structlog
 from domain.base import telemetry
 from domain.deliveries import cleaning, invariants, metrics
 from domain.deliveries.ticks import EVERY_ORGANIZATION
+from domain.invitations.service import OVERDUE
+from domain.tasks.due import ORGANIZATIONS
 from jobs.handlers import OrganizationTick, TickHandler, tick
+from jobs.invitations import expire
+from jobs.notifications import remind
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _log = structlog.get_logger("schedule")
@@ -66,4 +70,6 @@ SCHEDULE: Sequence[Line] = (
     Line(clean, every=timedelta(days=1), at=timedelta(hours=2)),
     Line(measure, every=timedelta(hours=1)),
     Line(check, every=timedelta(hours=1), at=timedelta(minutes=30)),
+    Line(expire, every=timedelta(minutes=5), organizations=OVERDUE),
+    Line(remind, every=timedelta(minutes=5), organizations=ORGANIZATIONS),
 )

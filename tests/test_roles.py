@@ -17,8 +17,7 @@ from tests.factories import Person, execute, rows
 from tests.isolation.calls import SCHEMA, Call, Field, call, mutations
 from tests.isolation.ledger import Ledger, open_ledger
 from tests.isolation.sweep import refusals
-from tests.isolation.world import World, make_session, make_world, prepared
-from tests.isolation.world import World, make_notification, make_session, make_world
+from tests.isolation.world import World, make_notification, make_session, make_world, prepared
 from tests.test_schema import PEOPLE_ONLY
 
 P = Permission

@@ -12,9 +12,8 @@ from domain.adapters.mail_files import FileMail
 from domain.adapters.mail_resend import ResendMail
 from domain.adapters.mail_smtp import SmtpMail
 from domain.adapters.points import Points
-from domain.adapters.pubsub import PubSub
-from domain.adapters.slack import Slack
 from domain.adapters.pubsub import INBOXES, PubSub
+from domain.adapters.slack import Slack
 from domain.adapters.throttle import Throttle
 from domain.base.settings import Settings
 from domain.base.smtp_address import mail_host, smtp_server
@@ -24,6 +23,8 @@ from domain.base.smtp_address import mail_host, smtp_server
 class Adapters:
     """One adapter for each outside system."""
 
+    settings: Settings
+    """What they were built from."""
     throttle: Throttle
     pubsub: PubSub
     inboxes: PubSub
@@ -44,6 +45,7 @@ class Adapters:
         http = Http()
         hook = settings.slack_webhook_url
         return cls(
+            settings=settings,
             throttle=Throttle(url),
             pubsub=PubSub(url),
             inboxes=PubSub(url, INBOXES),

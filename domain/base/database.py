@@ -65,7 +65,6 @@ class Door(Enum):
     MAILED_LINK = "domain.identity.account_tokens._by_digest"
     INVITED_SIGN_UP = "domain.invitations.signing_up.sign_up"
     INVITATION_LINK = "domain.invitations.links._by_digest"
-    OVERDUE_INVITATIONS = "domain.invitations.service.overdue"
     SESSION_CHECK = "domain.organizations.callers._look_up"
     SESSION_USE = "domain.identity.sessions._touch"
     API_KEY_CHECK = "domain.organizations.api_keys._look_up"

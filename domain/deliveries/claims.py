@@ -11,6 +11,7 @@ accounts and of nobody go through doors.
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import cast
 from uuid import UUID
 
 from domain.base.clock import new_id
@@ -20,6 +21,7 @@ from domain.base.telemetry import PRIVATE_TEXT, REDACTED
 from domain.deliveries.models import Kind
 from domain.events import queries as events
 from domain.events.queries import EventRow
+from domain.identity.security_log import SecurityEntryRow
 
 # Longer than a process is ever busy with itself alone; short, because it is how long a dead worker's jobs wait.
 LEASE = timedelta(seconds=3.5)
@@ -41,18 +43,6 @@ class Claim:
     user_id: UUID | None
     seq: int | None
     tick_at: datetime | None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An entry of an account's security log, as far as a job needs it."""
-
-    id: UUID
-    user_id: UUID
-    at: datetime
-    action: str
-    session_id: UUID | None
-    detail: str | None
 
 
 class Gone(Exception):
@@ -153,14 +143,14 @@ async def event_of(claim: Claim) -> EventRow | None:
     return found[0] if found and found[0].id == claim.source_id else None
 
 
-async def entry_of(claim: Claim) -> Entry | None:
+async def entry_of(claim: Claim) -> SecurityEntryRow | None:
     """The entry that the delivery is of; None when it is gone with its account. Raises Unavailable; Timeout."""
     found = await system_fetch(
         Door.ACCOUNT_ENTRY,
         "SELECT id, user_id, at, action, session_id, detail FROM security_entry WHERE id = $1",
         claim.source_id,
     )
-    return Entry(*found[0]) if found else None
+    return cast(SecurityEntryRow, found[0]) if found else None
 
 
 async def _end(claim: Claim, changes: Sql) -> bool:

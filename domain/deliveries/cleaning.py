@@ -16,6 +16,8 @@ ENDED: tuple[tuple[str, str, timedelta], ...] = (
     ("idempotency", "created_at <= $1 AND coalesce(lease_until <= $1, true)", OUTCOMES_KEPT_FOR),
     ("delivery", "state = 'DONE' AND ended_at <= $1", RECORDS_KEPT_FOR),
     ("tick", "begun_at <= $1", RECORDS_KEPT_FOR),
+    ("notification", "read_at <= $1", RECORDS_KEPT_FOR),
+    ("account_token", "expires_at <= $1", RECORDS_KEPT_FOR),
 )
 
 

@@ -14,11 +14,9 @@ from domain.base.actor import Actor
 from domain.base.clock import new_id, now
 from domain.base.crypto import mailed_token
 from domain.base.database import (
-    Door,
     acting_for,
     fetch,
     fetch_value,
-    system_fetch,
     tx,
 )
 from domain.base.database_faults import unique
@@ -51,6 +49,8 @@ LIFETIME = timedelta(days=7)
 MAILS = Limit(tries=100, window_s=3600)
 PURPOSE = "INVITATION"
 # Of one organization in one transaction, so that no other change of it waits for long.
+OVERDUE = "SELECT DISTINCT org_id AS id FROM invitation WHERE status = 'PENDING' AND expires_at <= $1::timestamptz"
+"""The organizations in which invitations have expired that are still written down as pending, at $1."""
 _EXPIRED_AT_ONCE = 100
 
 
@@ -187,16 +187,6 @@ async def decline(caller: Actor | None, token: str, *, client_address: str, thro
             )
             emit(caller or system, link.org_id, event)
     return replace(link, status=Status.DECLINED)
-
-
-async def overdue(at: datetime) -> list[UUID]:
-    """The organizations in which invitations have expired that are still written down as pending."""
-    rows = await system_fetch(
-        Door.OVERDUE_INVITATIONS,
-        "SELECT DISTINCT org_id FROM invitation WHERE status = 'PENDING' AND expires_at <= $1 ORDER BY org_id",
-        at,
-    )
-    return [row["org_id"] for row in rows]
 
 
 async def expire(actor: Actor, at: datetime) -> int:

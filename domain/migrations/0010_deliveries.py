@@ -28,7 +28,7 @@ INDEXES = (
 class Migration(migrations.Migration):
     """The road after the commit."""
 
-    dependencies = [("planwire", "0008_event_values_key")]
+    dependencies = [("planwire", "0009_rank_behind")]
 
     initial = False
 

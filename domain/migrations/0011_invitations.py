@@ -29,7 +29,7 @@ STATEMENTS = (
 class Migration(migrations.Migration):
     """Mailed tokens of accounts, and invitations."""
 
-    dependencies = [("planwire", "0008_event_values_key")]
+    dependencies = [("planwire", "0010_deliveries")]
 
     initial = False
 

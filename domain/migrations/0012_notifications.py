@@ -46,7 +46,7 @@ def _statements() -> list[str]:
 class Migration(migrations.Migration):
     """Inboxes."""
 
-    dependencies = [("planwire", "0008_event_values_key")]
+    dependencies = [("planwire", "0011_invitations")]
 
     initial = False
 

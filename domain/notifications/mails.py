@@ -1,12 +1,11 @@
 """What of an inbox is mailed too. Only kinds that a switch of the preferences names are; all kinds reach the inbox."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
 from domain.base.actor import Actor
 from domain.base.database import fetch
+from domain.base.mailing import Mailing
 from domain.base.sql import Row, sql
 from domain.comments import mentions
 from domain.comments import queries as comments
@@ -25,16 +24,6 @@ SWITCHES: Mapping[NotificationKind, str] = {
 }
 # Of a comment, in characters: a mail says what it is about and leads to the rest.
 LONGEST_EXCERPT = 500
-
-
-@dataclass(frozen=True)
-class Mailing:
-    """One mail to one address: its kind, what the kind has to be told, and a key that is the same each time."""
-
-    kind: str
-    to: str
-    key: str
-    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 async def recipients(actor: Actor, event: EventRow) -> list[UUID]:

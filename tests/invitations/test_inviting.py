@@ -363,7 +363,7 @@ async def test_expiring_writes_down_what_is_overdue_and_nothing_else(acme: Tenan
         others = await make_invitation(globex.admin, globex, some_address())
     due = old.expires_at + timedelta(minutes=5)
 
-    found = await service.overdue(due)
+    found = [row["id"] for row in await rows(service.OVERDUE, due)]
     async with acme.admin.acting() as actor:
         counts = [await service.expire(actor, due) for _ in range(2)]
 

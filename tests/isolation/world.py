@@ -165,6 +165,8 @@ async def prepared(name: str, person: Person) -> dict[str, str]:
     if name in ("emailVerify", "invitationAccept", "passwordReset"):
         return await make_tokens(person)
     return {}
+
+
 async def make_rows_after_commit(org_id: UUID) -> None:
     """What the relay and cron keep of the organization. Its events are not relayed, so that nobody acts on them."""
     await execute(

@@ -14,10 +14,9 @@ from domain.adapters.wiring import Adapters
 from domain.base.actor import Actor
 from domain.base.database import acting_for, execute, fetch, fetch_value
 from domain.base.sql import Row, sql
-from domain.deliveries.claims import Entry
 from domain.events.queries import EventRow
 from domain.events.types import EventType
-from domain.identity.security_log import Action
+from domain.identity.security_log import Action, SecurityEntryRow
 from jobs.handlers import GivenUp, account_handler, handler, organization_tick, outside_handler, tick
 from jobs.schedule import Line
 
@@ -80,7 +79,7 @@ async def late(actor: Actor, _event: EventRow, _adapters: Adapters, _job_id: UUI
 
 
 @account_handler("counting.greet")
-async def greet(user_id: UUID, entry: Entry, _adapters: Adapters, job_id: UUID) -> None:
+async def greet(user_id: UUID, entry: SecurityEntryRow, _adapters: Adapters, job_id: UUID) -> None:
     """Count the entry; the account's own row can be read."""
     known = await fetch_value(sql("SELECT id FROM users WHERE id = {}", user_id))
     await fetch(sql("INSERT INTO counting.greeting VALUES ({}, {}, {})", known, entry.id, job_id), Row)

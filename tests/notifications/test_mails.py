@@ -6,10 +6,10 @@ import pytest
 
 from domain.base.actor import Actor
 from domain.base.database import acting_for
+from domain.base.mailing import Mailing
 from domain.comments import service as comments
 from domain.events.queries import EventRow
 from domain.notifications import mails
-from domain.notifications.mails import Mailing
 from domain.notifications.models import NotificationKind
 from domain.tasks import service as tasks
 from tests.factories import Person, Tenant, execute

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from domain.base.settings import Settings
-from domain.identity.accounts import WRONG_SIGN_INS
+from domain.identity.credentials import WRONG_TRIES
 from tests.attacks.raw import nothing_unhandled, post, raw, still_serves
 from tests.client import GraphQL
 from tests.events.chain import first_fault
@@ -310,7 +310,7 @@ WRONG, LIMITED = "WRONG_CREDENTIALS", "RATE_LIMITED"
 
 
 async def test_wrong_passwords_count_together_over_aliases_sockets_and_http(address: str, account: str) -> None:
-    assert WRONG_SIGN_INS.tries == 10
+    assert WRONG_TRIES.tries == 10
     before = await sessions_of(account)
     wrong = {"email": account, "password": "wrong enough"}
     async with leaving_nothing(), AsyncExitStack() as stack:
