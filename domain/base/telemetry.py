@@ -61,9 +61,7 @@ TEXT_MAX = 20_000
 # A stack of exceptions can nest values without end; what lies deeper is dropped.
 DEPTH_MAX = 6
 # Chatty at info, and below it they log statements with their values, and headers.
-QUIET_LOGGERS = ("uvicorn", "uvicorn.error", "tortoise", "asyncio", "websockets", "asyncpg", "httpcore")
-# Chatty at info, and below it they log statements with their values.
-QUIET_LOGGERS = ("uvicorn", "uvicorn.error", "tortoise", "asyncio", "websockets", "asyncpg", "taskiq")
+QUIET_LOGGERS = ("uvicorn", "uvicorn.error", "tortoise", "asyncio", "websockets", "asyncpg", "httpcore", "taskiq")
 
 
 _ready: list[bytes] = []
