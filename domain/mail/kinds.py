@@ -18,7 +18,7 @@ class Kind:
 
 
 _ASSIGNMENT = ("email_on_assignment", "tasks that you are assigned to")
-_MENTION = ("email_on_mention", "mentions of you and comments")
+_MENTION = ("email_on_mention", "mentions of you")
 _INVITATION = ("email_on_invitation", "answers to your invitations")
 _TASK = frozenset({"user_id", "organization_name", "organization_slug", "task_identifier", "task_title"})
 
@@ -36,6 +36,4 @@ KINDS: Mapping[str, Kind] = {
     ),
     "task_assigned": Kind(_TASK | {"actor_name"}, *_ASSIGNMENT),
     "mentioned": Kind(_TASK | {"actor_name", "excerpt"}, *_MENTION),
-    "commented": Kind(_TASK | {"actor_name", "excerpt"}, *_MENTION),
-    "due_soon": Kind(_TASK | {"due_on"}, *_ASSIGNMENT),
 }

@@ -8,7 +8,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ _templates = Environment(
 
 
 def rendered(kind: str, *, to: str, key: str, values: Mapping[str, Any], settings: Settings) -> Message:
-    """The mail of a kind, to `to`. `values` are those that `KINDS[kind].values` names: text, a date, an instant in UTC.
+    """The mail of a kind, to `to`. `values` are those that `KINDS[kind].values` names: text, or an instant in UTC.
 
     `key` says which mail of the kind it is, such as the id of its event: kind, key and address make the Message-ID, so
     it stays the same over retries, whatever is told by then. Raises ValueError for other values than those.
@@ -79,8 +79,6 @@ def _told(name: str, value: Any) -> Any:
     if isinstance(value, datetime):
         value = value.astimezone(UTC)
         return f"{value.day} {value:%B %Y, %H:%M} UTC"
-    if isinstance(value, date):
-        return f"{value.day} {value:%B %Y}"
     if not isinstance(value, str) or name in EXACT:
         return value
     if name in TEXTS:

@@ -1,7 +1,7 @@
 """Values for every kind of mail, harmless and not."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +23,6 @@ VALUES: Mapping[str, Any] = {
     "task_identifier": "WEB-1",
     "task_title": "Write the page",
     "excerpt": "Looks good.\nShip it!",
-    "due_on": date(2026, 11, 22),
 }
 # What people have typed. The rest comes from us.
 TYPED = ("name", "new_email", "organization_name", "inviter_name", "member_name", "actor_name", "task_title", "excerpt")

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -147,30 +147,28 @@ def test_a_mail_reads_well() -> None:
         "\n"
         "-- \n"
         f"Sent by Planwire, {URL}/\n"
-        f"Turn off mail about mentions of you and comments: {off}\n"
+        f"Turn off mail about mentions of you: {off}\n"
     )
     assert message.unsubscribe_url == off
 
 
 def test_a_line_of_a_comment_cannot_pass_for_ours() -> None:
-    message = made("commented", excerpt="ok\n\n-- \nYour account is closed. Sign in at evil.example")
+    message = made("mentioned", excerpt="ok\n\n-- \nYour account is closed. Sign in at evil.example")
 
     assert [line for line in message.text.splitlines() if "account" in line] == [
         "> Your account is closed. Sign in at evil.\u200bexample"
     ]
 
 
-def test_days_and_instants_are_told_in_words() -> None:
+def test_instants_are_told_in_words() -> None:
     assert "28 November 2026, 09:05 UTC" in made("invitation").text
-    assert "due on 22 November 2026" in made("due_soon").subject
-    assert "1 January 2027" in made("due_soon", due_on=date(2027, 1, 1)).text
     assert "3 May 2026, 00:00 UTC" in made("invitation", expires_at=datetime(2026, 5, 3, tzinfo=UTC)).text
 
 
 def test_only_what_can_be_turned_off_says_how() -> None:
     offered = {kind for kind in KINDS if made(kind).unsubscribe_url is not None}
 
-    assert offered == {"invitation_accepted", "task_assigned", "mentioned", "commented", "due_soon"}
+    assert offered == {"invitation_accepted", "task_assigned", "mentioned"}
     assert all(("/unsubscribe?" in made(kind).html) == (kind in offered) for kind in KINDS)
     assert all(("/unsubscribe?" in made(kind).text) == (kind in offered) for kind in KINDS)
 
@@ -188,7 +186,7 @@ def test_another_kind_key_address_or_deployment_is_another_mail() -> None:
     def id_of(kind: str = "mentioned", key: str = "1", to: str = TO, settings: Settings = SETTINGS) -> str:
         return rendering.message_id(kind, key, to, settings)
 
-    ids = [id_of(), id_of(kind="commented"), id_of(key="2"), id_of(to="bob@acme.test"), id_of(settings=elsewhere)]
+    ids = [id_of(), id_of(kind="task_assigned"), id_of(key="2"), id_of(to="bob@acme.test"), id_of(settings=elsewhere)]
     assert len(set(ids)) == 5
     assert ids[-1].endswith("@localhost>")
 

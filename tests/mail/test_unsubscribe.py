@@ -130,11 +130,11 @@ async def test_other_methods_are_not_offered(http: httpx.AsyncClient) -> None:
 
 
 def test_a_token_says_whom_it_is_for_and_holds_128_bits(settings: Settings) -> None:
-    token = unsubscribe.token(USER_ID, "due_soon", settings)
+    token = unsubscribe.token(USER_ID, "task_assigned", settings)
 
-    assert unsubscribe.read(token, settings) == unsubscribe.Unsubscribe(USER_ID, "due_soon")
+    assert unsubscribe.read(token, settings) == unsubscribe.Unsubscribe(USER_ID, "task_assigned")
     assert len(token.rsplit(".", 1)[1]) * 6 >= 128
-    assert unsubscribe.token(USER_ID, "due_soon", settings) == token
+    assert unsubscribe.token(USER_ID, "task_assigned", settings) == token
 
 
 async def test_every_preference_is_one_that_people_have(acme: Tenant) -> None:
