@@ -3,6 +3,8 @@
 - `@handler`: changes rows of ours. It runs in the transaction that notes it as done: both happen or neither, once.
 - `@outside_handler`: calls an outside service between two transactions, at least once. `job_id` is the same in every
   attempt, so what can be done twice can be known again by it.
+- `@personal_handler`: as `@outside_handler`, for one of those who hear of an event. A `@handler` whose `then` names it
+  makes its deliveries, one for each person, so that a retry is for one person alone.
 - `@account_handler`: as `@outside_handler`, for what happened to an account.
 - `@organization_tick`: as `@handler`, for a tick of cron in one organization.
 - `@tick`: for a tick of cron that is nobody's. It opens its own doors and can bear being run twice.
@@ -28,6 +30,7 @@ TIMEOUT_S = 60.0
 
 OnEvent = Callable[[Actor, EventRow, Adapters], Awaitable[None]]
 OnEventOutside = Callable[[Actor, EventRow, Adapters, UUID], Awaitable[None]]
+OnEventForPerson = Callable[[Actor, EventRow, UUID, Adapters, UUID], Awaitable[None]]
 OnEntry = Callable[[UUID, SecurityEntryRow, Adapters, UUID], Awaitable[None]]
 OnOrganizationTick = Callable[[Actor, datetime], Awaitable[object]]
 OnTick = Callable[[datetime], Awaitable[object]]
@@ -44,6 +47,8 @@ class Handler:
     name: str
     run: OnEvent
     timeout_s: float = TIMEOUT_S
+    # Those that it makes deliveries for.
+    then: "tuple[PersonalHandler, ...]" = ()
     # Whether its lease has to be kept while it runs. A row that is locked needs none.
     is_outside = False
 
@@ -71,6 +76,25 @@ class OutsideHandler:
         actor = _system_of(claim)
         with acting_for(actor.standings):
             await self.run(actor, await _event(claim), adapters, claim.id)
+            await claims.done(claim)
+
+
+@dataclass(frozen=True)
+class PersonalHandler:
+    """Does one thing for an event and one person who hears of it, outside any transaction."""
+
+    name: str
+    run: OnEventForPerson
+    timeout_s: float = TIMEOUT_S
+    is_outside = True
+
+    async def perform(self, claim: Claim, adapters: Adapters) -> None:
+        """Do it, then note it. Raises as the others do."""
+        actor = _system_of(claim)
+        if claim.user_id is None:
+            raise GivenUp("this delivery is nobody's")
+        with acting_for(actor.standings):
+            await self.run(actor, await _event(claim), claim.user_id, adapters, claim.id)
             await claims.done(claim)
 
 
@@ -129,17 +153,24 @@ class SystemTick:
 
 EventHandler = Handler | OutsideHandler
 TickHandler = OrganizationTick | SystemTick
-AnyHandler = EventHandler | AccountHandler | TickHandler
+AnyHandler = EventHandler | PersonalHandler | AccountHandler | TickHandler
 
 
-def handler(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnEvent], Handler]:
+def handler(
+    name: str, *, timeout_s: float = TIMEOUT_S, then: tuple[PersonalHandler, ...] = ()
+) -> Callable[[OnEvent], Handler]:
     """Make the function a Handler. `name` is `<feature>.<verb>`; it stays when the function is renamed."""
-    return lambda run: Handler(name, run, timeout_s)
+    return lambda run: Handler(name, run, timeout_s, then)
 
 
 def outside_handler(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnEventOutside], OutsideHandler]:
     """Make the function an OutsideHandler."""
     return lambda run: OutsideHandler(name, run, timeout_s)
+
+
+def personal_handler(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnEventForPerson], PersonalHandler]:
+    """Make the function a PersonalHandler."""
+    return lambda run: PersonalHandler(name, run, timeout_s)
 
 
 def account_handler(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnEntry], AccountHandler]:

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+from domain.base.settings import Settings
 from domain.events.types import EventType
 from domain.identity.mails import MAILS
 from domain.identity.security_log import Action
 from jobs import identity, invitations, notifications, schedule
-from jobs.handlers import AccountHandler, AnyHandler, EventHandler
+from jobs.handlers import AccountHandler, AnyHandler, EventHandler, Handler
+from jobs.listeners import LISTENERS, Listener
 from jobs.schedule import Line
 
 REACTIONS: Mapping[EventType, tuple[EventHandler, ...]] = {
@@ -30,12 +32,15 @@ class Reactions:
 
     events: Mapping[EventType, tuple[EventHandler, ...]] = field(default_factory=lambda: REACTIONS)
     accounts: Mapping[Action, tuple[AccountHandler, ...]] = field(default_factory=lambda: ACCOUNT_REACTIONS)
+    listeners: Sequence[Listener] = LISTENERS
     lines: Sequence[Line] = schedule.SCHEDULE
     by_name: Mapping[str, AnyHandler] = field(init=False)
 
     def __post_init__(self) -> None:
         by_name: dict[str, AnyHandler] = {}
         every: list[AnyHandler] = [each for group in self.events.values() for each in group]
+        every += [then for each in every if isinstance(each, Handler) for then in each.then]
+        every += [listener.handler for listener in self.listeners]
         every += [each for group in self.accounts.values() for each in group]
         every += [line.handler for line in self.lines]
         for each in every:
@@ -43,8 +48,27 @@ class Reactions:
                 raise ValueError(f"two handlers are named {each.name}")
         object.__setattr__(self, "by_name", by_name)
 
+    def names_by_type(self, settings: Settings) -> dict[str, list[str]]:
+        """Type of event -> the names of the handlers that this deployment has do something about it."""
+        names = {type_.value: [handler.name for handler in self.events.get(type_, ())] for type_ in EventType}
+        for listener in self.listeners:
+            if listener.is_wanted(settings):
+                for type_ in listener.types:
+                    names[type_].append(listener.handler.name)
+        return names
+
+    @property
+    def names_by_action(self) -> dict[str, list[str]]:
+        """Action of an account's log -> the names of its handlers."""
+        return {action.value: [handler.name for handler in handlers] for action, handlers in self.accounts.items()}
+
     @classmethod
     def of(cls, module: ModuleType) -> "Reactions":
         """The tables of another module with the same names; those that it lacks are empty. For tests."""
         found: dict[str, Any] = vars(module)
-        return cls(found.get("REACTIONS", {}), found.get("ACCOUNT_REACTIONS", {}), found.get("SCHEDULE", ()))
+        return cls(
+            found.get("REACTIONS", {}),
+            found.get("ACCOUNT_REACTIONS", {}),
+            found.get("LISTENERS", ()),
+            found.get("SCHEDULE", ()),
+        )

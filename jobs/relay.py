@@ -22,17 +22,14 @@ A delivery may so be queued twice. Its row is taken by one worker at a time and 
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Collection
 from uuid import UUID
 
 from domain.adapters.pubsub import PubSub
 from domain.base.endless import endlessly
+from domain.base.settings import Settings
 from domain.deliveries import queueing, relaying
-from domain.events.types import EventType
-from domain.identity.security_log import Action
 from jobs.broker import StreamBroker
-from jobs.handlers import AnyHandler
 from jobs.reactions import Reactions
 
 LOOK_EVERY_S = 1.0
@@ -42,15 +39,14 @@ QUEUED_AT_ONCE = 200
 # After a fault: the first wait, and the longest.
 AGAIN_AFTER_S, AGAIN_AT_MOST_S = 0.1, 1.0
 FORGET_CONSUMERS_EVERY_S = 600.0
-T = TypeVar("T", EventType, Action)
 
 
 class Relay:
     """One of any number of relays."""
 
-    def __init__(self, reactions: Reactions, pubsub: PubSub, broker: StreamBroker) -> None:
-        self._events = _names(reactions.events)
-        self._accounts = _names(reactions.accounts)
+    def __init__(self, reactions: Reactions, settings: Settings, pubsub: PubSub, broker: StreamBroker) -> None:
+        self._events = reactions.names_by_type(settings)
+        self._accounts = reactions.names_by_action
         self._pubsub = pubsub
         self._broker = broker
         self._grown: set[UUID] = set()
@@ -125,7 +121,3 @@ class Relay:
     async def _forget_consumers(self) -> None:
         await asyncio.sleep(FORGET_CONSUMERS_EVERY_S)
         await self._broker.forget_consumers()
-
-
-def _names(table: Mapping[T, Sequence[AnyHandler]]) -> dict[str, list[str]]:
-    return {str(source): [handler.name for handler in handlers] for source, handlers in table.items()}

@@ -9,6 +9,7 @@ from typing import Any
 from domain.adapters.wiring import Adapters
 from domain.base import database
 from domain.base.settings import Settings
+from domain.notifications.follow import Bell
 from jobs.broker import StreamBroker
 from jobs.cron import Cron
 from jobs.reactions import Reactions
@@ -61,7 +62,7 @@ async def run(
     if settings.redis_url is None:
         raise ValueError("no Redis: start the embedded one or set REDIS_URL")
     adapters, broker, ending = Adapters.of(settings), StreamBroker(settings.redis_url), asyncio.Event()
-    relay = Relay(reactions, adapters.pubsub, broker)
+    relay = Relay(reactions, settings, adapters.pubsub, broker)
     worker = Worker(
         reactions.by_name, adapters, broker, concurrency or settings.database_pool_size - system_size(settings)
     )
@@ -73,6 +74,8 @@ async def run(
     for part in set(Part) - set(parts):
         works.pop(part).close()
     tasks = {part: asyncio.create_task(work) for part, work in works.items()}
+    # Inboxes are changed by jobs.
+    bell = asyncio.create_task(Bell(adapters.inboxes).run())
     try:
         await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -82,6 +85,8 @@ async def run(
                 task.cancel()
         # The worker's own deadlines bound this.
         ended = await asyncio.gather(*tasks.values(), return_exceptions=True)
+        bell.cancel()
+        await asyncio.wait([bell])
         await broker.shutdown()
         await adapters.close()
     for fault in ended:

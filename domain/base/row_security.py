@@ -58,8 +58,8 @@ NARROWER: dict[str, tuple[str, ...]] = {
     "event_values": ("SELECT", "INSERT"),
     "event_counter": ("SELECT", "INSERT", "UPDATE"),
     "relay_position": (),
-    # What is to be done is made by the relay; a job tells what became of it.
-    "delivery": ("SELECT", "UPDATE (state, attempts, available_at, queue_at, claim, last_error, ended_at)"),
+    # A job makes what follows from it, and tells what became of it; the relay makes all else.
+    "delivery": ("SELECT", "INSERT", "UPDATE (state, attempts, available_at, queue_at, claim, last_error, ended_at)"),
     "organization_metrics": ("SELECT",),
 }
 _EVERYTHING = ("SELECT", "INSERT", "UPDATE", "DELETE")

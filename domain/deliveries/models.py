@@ -38,7 +38,8 @@ class Delivery(Model):
     """One thing for one handler, and what became of it: once it is DONE it is the record that it was done.
 
     Of an event or a tick of an organization, of an account's entry, or of a tick that is nobody's. `source_id` is the
-    event's, entry's or tick's; with the handler it is unique.
+    event's, entry's or tick's; with the handler it is unique, and of an event with the person too: an event may have a
+    delivery for each who hears of it.
     """
 
     id = fields.UUIDField(primary_key=True, default=new_id)

@@ -14,7 +14,7 @@ FOREIGN_KEYS = (
 )
 
 INDEXES = (
-    ("UNIQUE INDEX", "delivery_once", "delivery", "(source_id, handler, org_id) NULLS NOT DISTINCT"),
+    ("UNIQUE INDEX", "delivery_once", "delivery", "(source_id, handler, org_id, user_id) NULLS NOT DISTINCT"),
     ("INDEX", "delivery_due", "delivery", "(queue_at, id) WHERE state = 'PENDING'"),
     ("INDEX", "delivery_dead", "delivery", "(id) WHERE state = 'DEAD'"),
     ("INDEX", "delivery_done", "delivery", "(ended_at) WHERE state = 'DONE'"),
@@ -143,7 +143,7 @@ class Migration(migrations.Migration):
         ),
         ops.RunSQL(
             "ALTER TABLE delivery ADD CONSTRAINT delivery_whose CHECK (CASE kind "
-            "WHEN 'EVENT' THEN org_id IS NOT NULL AND user_id IS NULL AND seq IS NOT NULL "
+            "WHEN 'EVENT' THEN org_id IS NOT NULL AND seq IS NOT NULL "
             "WHEN 'ACCOUNT' THEN org_id IS NULL AND user_id IS NOT NULL "
             "ELSE user_id IS NULL AND tick_at IS NOT NULL END)",
             reverse_sql=ops.RunSQL.noop,

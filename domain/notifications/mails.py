@@ -1,6 +1,6 @@
 """What of an inbox is mailed too. Only kinds that a switch of the preferences names are; all kinds reach the inbox."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from domain.base.actor import Actor
@@ -12,6 +12,7 @@ from domain.comments import queries as comments
 from domain.events.queries import EventRow
 from domain.identity import queries as identity
 from domain.notifications import titles
+from domain.notifications.audience import Listener
 from domain.notifications.models import NotificationKind
 from domain.organizations import actors
 from domain.tasks import queries as tasks
@@ -26,24 +27,15 @@ SWITCHES: Mapping[NotificationKind, str] = {
 LONGEST_EXCERPT = 500
 
 
-async def recipients(actor: Actor, event: EventRow) -> list[UUID]:
-    """Who has an entry of the event of a kind that may be mailed, in the order of their ids.
-
-    The actor is the system at work in the event's organization, here and below.
-    """
-    statement = sql(
-        "SELECT user_id FROM notification WHERE event_id = {} AND org_id = ANY({}::uuid[]) AND kind = ANY({}::text[]) "
-        "ORDER BY user_id",
-        event.id,
-        list(actor.standings),
-        [kind.value for kind in SWITCHES],
-    )
-    return [row["user_id"] for row in await fetch(statement, Row)]
+def mailed_to(listeners: Iterable[Listener]) -> list[UUID]:
+    """Those of the people who are told of it in a way that may be mailed, in the order of their ids."""
+    return sorted(listener.user_id for listener in listeners if listener.kind in SWITCHES)
 
 
 async def of(actor: Actor, event: EventRow, user_id: UUID) -> Mailing | None:
     """What is mailed to the person about the event, as things stand now; None when it is nothing, or nothing any more.
 
+    The actor is the system at work in the event's organization.
     Nothing is mailed without an entry in the inbox, to who has left the organization or switched the kind off, and of
     what is gone. `values` always has `user_id`, `organization_name` and `organization_slug`; of an accepted invitation
     `member_name`, else `task_identifier`, `task_title` and `actor_name`, which may be None; of a mention `excerpt`.

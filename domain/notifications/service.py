@@ -36,15 +36,16 @@ class Entry:
     at: datetime
 
 
-async def notify_about(actor: Actor, event: EventRow) -> None:
-    """Write an entry for everybody who hears of the event; once more changes nothing.
+async def notify_about(actor: Actor, event: EventRow) -> list[Listener]:
+    """Write an entry for everybody who hears of the event, and give them back; once more changes nothing.
 
     The actor is the system at work in the event's organization.
     """
     async with tx() as transaction:
-        at = now()
-        for listener in await audience.of(actor, event):
+        at, listeners = now(), await audience.of(actor, event)
+        for listener in listeners:
             transaction.collect(_write, Entry(event, listener, at))
+        return listeners
 
 
 async def _write(collected: list[Entry]) -> None:
