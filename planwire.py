@@ -19,6 +19,7 @@ from uuid import UUID
 
 import structlog
 import uvicorn
+from starlette.types import ASGIApp
 
 from domain.base import database, database_address, embedded, migrate, telemetry
 from domain.base.clock import now
@@ -28,7 +29,7 @@ from domain.base.settings import Settings, SettingsError, is_loopback, load
 from domain.deliveries import dead
 from domain.demo import seed
 from graph import schema
-from graph.app import create_app
+from graph.app import create_app, metrics_alone
 from graph.server import BACKLOG, REQUESTS_DEADLINE_S, calm_collector, take_descriptors
 from graph.server import configuration as server_configuration
 from jobs.reactions import Reactions
@@ -95,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how long running jobs may take at the end (default %(default)s)",
     )
+    work.add_argument("--metrics-host", default="127.0.0.1", metavar="HOST", help="(default %(default)s)")
+    work.add_argument("--metrics-port", type=_port, metavar="PORT", help="serve /metrics there; 0 takes a free one")
     # A module with tables of its own in the place of ours, for tests.
     work.add_argument("--reactions", metavar="MODULE", help=argparse.SUPPRESS)
     jobs = commands.add_parser("jobs", help="Show and retry what failed.").add_subparsers(required=True)
@@ -179,21 +182,30 @@ def _work(options: argparse.Namespace) -> int:
     settings = _settings(options)
     reactions = Reactions.of(importlib.import_module(options.reactions)) if options.reactions else Reactions()
 
-    async def work() -> None:
+    async def work(metrics: socket.socket | None) -> None:
         async with embedded.servers(settings, guest=True) as live:
             if live.embedded:
                 await migrate.migrate(live)
             async with jobs_connected(live):
-                _say(f"working: {', '.join(options.only)}")
-                await run_jobs(
+                jobs = run_jobs(
                     live,
                     reactions,
                     parts=options.only,
                     concurrency=options.concurrency,
                     finish_within_s=options.finish_within,
                 )
+                _say(f"working: {', '.join(options.only)}")
+                if metrics is None:
+                    await jobs
+                else:
+                    _say(f"metrics: {_origin(options.metrics_host, _port_of(metrics))}/metrics")
+                    await _all(jobs, _serve_until_cancelled(metrics_alone(live), live, metrics))
 
-    run(work())
+    with contextlib.ExitStack() as stack:
+        listener = None
+        if options.metrics_port is not None:
+            listener = stack.enter_context(_listener(options.metrics_host, options.metrics_port))
+        run(work(listener))
     return 0
 
 
@@ -364,9 +376,9 @@ class _Server(uvicorn.Server):
             raise CommandError("the application did not start; the lines above say why") from None
 
 
-async def _serve_until_cancelled(settings: Settings, listener: socket.socket) -> None:
+async def _serve_until_cancelled(app: ASGIApp, settings: Settings, listener: socket.socket) -> None:
     take_descriptors()
-    server = _Server(server_configuration(create_app(settings), settings))
+    server = _Server(server_configuration(app, settings))
     calm_collector()
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
@@ -381,7 +393,7 @@ async def _serve_until_cancelled(settings: Settings, listener: socket.socket) ->
 
 
 async def _serve_here(settings: Settings, listener: socket.socket, ready_lines: Sequence[str]) -> None:
-    await _all(_serve_until_cancelled(settings, listener), _announce(listener, ready_lines))
+    await _all(_serve_until_cancelled(create_app(settings), settings, listener), _announce(listener, ready_lines))
 
 
 async def _serve_in_workers(
@@ -450,7 +462,7 @@ def _serve_as_worker(settings: Settings, listener: socket.socket) -> None:
     """The life of a process that serves. Settings, with the servers' URLs, come from the parent."""
     telemetry.configure(settings)
     try:
-        run(_serve_until_cancelled(settings, listener))
+        run(_serve_until_cancelled(create_app(settings), settings, listener))
     except CommandError as fault:
         log.error(str(fault))
         raise SystemExit(fault.status) from None

@@ -128,3 +128,8 @@ def create_app(settings: Settings, limits: Limits = LIMITS) -> Application:
         rest,
         settings,
     )
+
+
+def metrics_alone(settings: Settings) -> Starlette:
+    """An application of /metrics only, for a process that serves nothing else."""
+    return Starlette(routes=[Route("/metrics", inbound.metrics(settings))])
