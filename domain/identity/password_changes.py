@@ -24,13 +24,16 @@ REQUESTS_FROM_A_NETWORK = Limit(tries=20, window_s=3600)
 async def request_reset(email: str, *, client_address: str, settings: Settings, throttle: Throttle) -> None:
     """Have a link mailed to the address, where it is an account's; earlier ones hold no more.
 
-    Nobody can tell from it whether the address is known: the same statements run, and both commits wait for the disk.
+    Nobody can tell from it whether the address is known: the same statements run, both commits wait for the disk, and
+    of several at once each waits for the one before.
     Raises RateLimited after 5 an hour for an address and 20 from a network, known or not; Unavailable.
     """
     address = addresses.normalized(email) or email.strip().lower()[: addresses.LONGEST]
     await throttle.hit(f"password-reset:network:{network_of(client_address)}", REQUESTS_FROM_A_NETWORK)
     await throttle.hit(f"password-reset:account:{credentials.digest_of(address)}", REQUESTS_FOR_AN_ADDRESS)
     async with tx():
+        # An account's row makes them wait below; for an address that has none, nothing else would.
+        await fetch_value(sql("SELECT pg_advisory_xact_lock(hashtext('password reset'), hashtext({}))", address))
         # A commit that has written nothing would not wait for the disk. Source: PostgreSQL, pg_logical_emit_message.
         await fetch_value(sql("SELECT pg_logical_emit_message(true, 'planwire', '')"))
         user_id = await fetch_value(sql("SELECT id FROM users WHERE email = {} FOR NO KEY UPDATE", address))

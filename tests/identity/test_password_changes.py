@@ -4,12 +4,14 @@ import asyncio
 import secrets
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from domain.base.actor import Actor
 from domain.base.clock import frozen, now
 from domain.base.errors import WrongCredentials
-from domain.identity import credentials, sessions
+from domain.identity import credentials, password_changes, sessions
 from domain.identity.account_tokens import Purpose
 from tests.client import GraphQL, served
 from tests.factories import PASSWORD, Person, make_person, rows, statements
@@ -32,6 +34,7 @@ from tests.identity.mail import (
 )
 from tests.isolation.world import make_session
 from tests.links import issue
+from tests.tasks.races import uncommitted, waiting
 
 pytestmark = pytest.mark.usefixtures("adapters")
 
@@ -101,6 +104,24 @@ async def test_known_and_unknown_addresses_get_the_same_answer_by_the_same_work(
     assert sum("pg_logical_emit_message" in each for each in found[0][2]) == 1
     (after,) = await rows("SELECT (SELECT count(*) FROM account_token) + (SELECT count(*) FROM security_entry) AS n")
     assert after["n"] == before["n"] + 2
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_requests_for_one_address_wait_for_each_other_known_or_not(ada: Person, known: bool) -> None:
+    """Otherwise several at once would take longer for an account, whose row is locked."""
+    email = ada.email if known else some_address()
+    settings, adapters = served()
+    given: dict[str, Any] = {"client_address": somewhere().address, "settings": settings, "throttle": adapters.throttle}
+
+    async def request(_actor: Actor) -> None:
+        await password_changes.request_reset(email, **given)
+
+    async with uncommitted(ada, request):
+        same = await waiting(somewhere().run(REQUEST_RESET, email=email))
+        other = await somewhere().run(REQUEST_RESET, email=some_address())
+        is_waiting = not same.done()
+
+    assert (is_waiting, other.codes, (await same).codes) == (True, [], [])
 
 
 @pytest.mark.parametrize("known", [True, False])
