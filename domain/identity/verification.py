@@ -70,9 +70,10 @@ async def request_change(
     )
     if address == before.email:
         raise Invalid("This is the account's address already.", "new_email")
+    # Before it is told whether somebody has the address: nobody asks that of many.
+    await throttle.hit(f"email-change:{user_id}", CHANGE_REQUESTS)
     if await fetch_value(sql("SELECT true FROM users WHERE email = {}", address)):
         raise _taken("new_email")
-    await throttle.hit(f"email-change:{user_id}", CHANGE_REQUESTS)
     async with tx():
         account = await _own_account(actor)
         if (known.user_id, before.email) != (account.id, account.email):

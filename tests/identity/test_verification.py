@@ -234,6 +234,15 @@ async def test_a_change_that_cannot_be_is_refused(ada: Person, email: str, passw
     assert await entries_of(ada.user_id, "EMAIL_CHANGE_REQUESTED") == []
 
 
+async def test_asking_whether_addresses_are_taken_is_counted(ada: Person) -> None:
+    email = (await make_person()).email
+
+    tries = [await ada.client.run(CHANGE_EMAIL, email=email, password=PASSWORD) for _ in range(6)]
+
+    assert [each.codes for each in tries] == [[]] * 5 + [["RATE_LIMITED"]]
+    assert await entries_of(ada.user_id, "EMAIL_CHANGE_REQUESTED") == []
+
+
 async def test_wrong_passwords_count_with_those_of_sign_ins(ada: Person) -> None:
     clients = [GraphQL(ada.token, somewhere().address) for _ in range(10)]
 
