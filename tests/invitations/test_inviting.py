@@ -10,6 +10,7 @@ import pytest
 
 from domain.adapters.throttle import Limit
 from domain.base.clock import frozen, now
+from domain.base.database import tx
 from domain.base.permissions import Permission, Role
 from domain.events import queries as log_queries
 from domain.invitations import mails, service
@@ -372,6 +373,21 @@ async def test_expiring_writes_down_what_is_overdue_and_nothing_else(acme: Tenan
     assert counts == [1, 0]
     assert [(await state_of(each.id))[0] for each in (old, young, others)] == ["EXPIRED", "PENDING", "PENDING"]
     assert await events(acme.org_id) == ["INVITATION_CREATED"] * 2 + ["INVITATION_EXPIRED"]
+
+
+async def test_expiring_writes_down_so_many_in_a_transaction_and_leaves_the_rest(
+    acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [await make_invitation(acme.admin, acme, some_address()) for _ in range(3)]
+    monkeypatch.setattr(service, "EXPIRED_AT_ONCE", 2)
+    counts = []
+
+    for _ in range(3):
+        # As a tick of cron does it.
+        async with acme.admin.acting() as actor, tx():
+            counts.append(await service.expire(actor, made[-1].expires_at))
+
+    assert counts == [2, 1, 0]
 
 
 async def test_expiring_at_the_same_moment_counts_each_once(acme: Tenant) -> None:
