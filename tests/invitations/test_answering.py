@@ -14,7 +14,7 @@ from domain.invitations import service
 from domain.organizations import memberships
 from graph.base.ids import global_id
 from tests.client import GraphQL, served
-from tests.events.live import EVENTS, begun, until
+from tests.events.live import EVENTS, begun, next_is_told
 from tests.factories import Person, Tenant, events, execute, make_person, rows
 from tests.idempotency.keyed import new_key, under
 from tests.identity.mail import NEW_PASSWORD, RESET, VERIFY, unchanged
@@ -97,7 +97,7 @@ async def test_the_new_members_open_socket_and_those_of_others_see_it(address: s
         assert (before, after) == (None, {"name": "Acme", "members": {"totalCount": 5}})
         assert await changed.data() == {"membership": {"user": {"id": eve.id}}}
         assert [(await log.data())["type"] for _ in range(3)] == [*JOINED[1:], "INVITATION_CREATED"]
-        await until(lambda: followed.received.empty())
+        await next_is_told(acme, followed)
 
 
 def sender() -> dict[str, Any]:
