@@ -34,6 +34,7 @@ from tests.identity.mail import (
 )
 from tests.isolation.world import make_session
 from tests.links import issue
+from tests.sockets import opened
 from tests.tasks.races import uncommitted, waiting
 
 pytestmark = pytest.mark.usefixtures("adapters")
@@ -241,6 +242,21 @@ async def test_changing_the_password_keeps_this_session_alone(ada: Person) -> No
     (told,) = await mailed(ada.user_id, "PASSWORD_CHANGED")
     assert told is not None
     assert (told.kind, told.to) == ("password_changed", ada.email)
+
+
+@pytest.mark.parametrize("how", [RESET, CHANGE])
+async def test_open_sockets_of_the_sessions_that_end_are_closed(address: str, ada: Person, how: str) -> None:
+    other = (await somewhere().done(SIGN_IN, input={"email": ada.email, "password": PASSWORD}))["token"]
+    async with opened(address, ada.token) as mine, opened(address, other) as others:
+        if how == RESET:
+            await somewhere().done(RESET, token=await issue(ada, Purpose.RESET_PASSWORD), password=NEW_PASSWORD)
+            assert await mine.close_code() == 4403
+        else:
+            await ada.client.done(CHANGE, current=PASSWORD, new=NEW_PASSWORD)
+        assert await others.close_code() == 4403
+
+        if how == CHANGE:
+            assert await (await mine.run(VIEWER)).data() == {"email": ada.email}
 
 
 async def test_a_change_ends_the_links_that_could_take_the_account_over(ada: Person) -> None:
