@@ -31,6 +31,9 @@ _FREE_PORTS_FROM = 1024
 # A name as the DNS has it, or an IPv4 address in any of its spellings. Others are written in Punycode.
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _IN_A_TARGET = re.compile(r"[!-~]*")
+# Special in the registries of the IANA, and public to the `ipaddress` of Python 3.11: protocol assignments, where a
+# cloud keeps the credentials of its machines, relays of 6to4, and documentation.
+_ALSO_SPECIAL = tuple(ipaddress.ip_network(each) for each in ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20"))
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Awaitable[Collection[str]]]
@@ -53,8 +56,10 @@ class Answer:
 def is_public(address: Address) -> bool:
     """Whether an address lies on the open internet: no private, local, shared, reserved or multicast one.
 
-    Source: the special-purpose address registries of the IANA (RFC 6890), as `ipaddress` knows them.
+    Source: the special-purpose address registries of the IANA (RFC 6890), as `ipaddress` knows them, and what it lacks.
     """
+    if any(address in network for network in _ALSO_SPECIAL):
+        return False
     if isinstance(address, ipaddress.IPv6Address):
         # Forms that carry an IPv4 address, to which a gateway may lead on. The reserved ::/8 holds those of RFC 4291
         # and RFC 6052: ::a.b.c.d, ::ffff:a.b.c.d and 64:ff9b::a.b.c.d.
