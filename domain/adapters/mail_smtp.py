@@ -39,6 +39,8 @@ _START_TLS = {
     Encryption.STARTTLS_AUTO: None,
     Encryption.OFF: False,
 }
+# Said at any step by a server that wants to know who we are, or encryption first. Source: RFC 4954, section 6.
+_ABOUT_US = (530, 534, 535, 538)
 
 _log = structlog.get_logger("mail")
 
@@ -117,12 +119,12 @@ def _told(fault: Exception) -> Unavailable | MailRefused:
         answer = fault.recipients[0]
     code = answer.code if isinstance(answer, SMTPResponseException) else None
     is_about_the_mail = isinstance(fault, SMTPSenderRefused | SMTPRecipientsRefused | SMTPDataError)
-    if is_about_the_mail and code is not None and code >= 500:
+    if is_about_the_mail and code is not None and code >= 500 and code not in _ABOUT_US:
         return MailRefused(f"the mail server refused it with {code}")
     if isinstance(fault, SMTPNotSupported) and "UTF8" in fault.message.upper():
         return MailRefused("the mail server takes no address with other characters than ASCII")
     # The answer of the server can quote an address, so only its number is told.
     _log.warning("mail was not taken", fault=type(fault).__name__, code=code)
-    if isinstance(fault, SMTPAuthenticationError):
+    if isinstance(fault, SMTPAuthenticationError) or code in _ABOUT_US:
         return Unavailable("The mail server does not accept our user and password.")
     return Unavailable("The mail server does not take the mail right now.")

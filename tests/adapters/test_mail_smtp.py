@@ -301,3 +301,16 @@ async def test_who_has_an_account_signs_in(authority: trustme.CA) -> None:
             await mail_of(f"smtp://{USER}:wrong@{place}", trusting(authority)).send(MESSAGE)
 
         assert (taken_at_first, len(server.taken)) == (1, 1)
+
+
+@pytest.mark.parametrize("answer", ["530 Authentication required", "535 Wrong", "538 Encryption required"])
+async def test_a_server_that_wants_to_know_who_we_are_says_nothing_of_the_mail(answer: str, server: MailServer) -> None:
+    server.script = {"MAIL": [answer]}
+    mail = mail_to(server.port)
+
+    with pytest.raises(Unavailable, match="user and password"):
+        await mail.send(MESSAGE)
+    taken_at_first = len(server.taken)
+    await mail.send(MESSAGE)
+
+    assert (taken_at_first, len(server.taken)) == (0, 1)
