@@ -118,9 +118,12 @@ async def test_a_line_that_drops_before_the_mail_is_taken_gives_no_double(
     stage: str, word: str, server: MailServer
 ) -> None:
     server.script = {stage: [word]}
+    mail = mail_to(server.port, step_timeout_s=0.3 if word == FALL_SILENT else PATIENCE_S)
 
-    with pytest.raises(Unavailable):
-        await mail_to(server.port, step_timeout_s=0.3 if word == FALL_SILENT else PATIENCE_S).send(MESSAGE)
+    # On a busy machine an earlier step may take too long for so little patience.
+    while server.script[stage]:
+        with pytest.raises(Unavailable):
+            await mail.send(MESSAGE)
     taken_at_first = len(server.taken)
     await mail_to(server.port).send(MESSAGE)
 
