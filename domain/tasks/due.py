@@ -21,6 +21,8 @@ _DAY = timedelta(days=1)
 # No place on earth is further from UTC: what is due there lies within a day of what is due here.
 _WIDEST = timedelta(days=2)
 _AT_ONCE = 200
+# About so many in one transaction: its tasks are held to the end, and people who change them wait.
+_AT_MOST = 1000
 # For cron: where there may be something to do. $1 is the present.
 ORGANIZATIONS = (
     "SELECT DISTINCT task.org_id AS id FROM task "
@@ -44,7 +46,7 @@ def window(due: date, zone: str) -> tuple[datetime, datetime]:
 
 
 async def remind(actor: Actor, now: datetime) -> int:
-    """Write a TASK_DUE_SOON for each task whose time has come; how many. Once more writes nothing.
+    """Write a TASK_DUE_SOON for each task whose time has come, about 1,000 of them at most; how many. Safe to repeat.
 
     Tasks that are done, canceled or archived, also with their project, have no reminder, nor has one whose assignee is
     no member. The actor is the system at work in the organizations that are looked through.
@@ -65,7 +67,7 @@ async def remind(actor: Actor, now: datetime) -> int:
                     )
                     emit(actor, row["org_id"], event)
         total += len(noted)
-        if len(found) < _AT_ONCE:
+        if len(found) < _AT_ONCE or total >= _AT_MOST:
             return total
         last = found[-1]["id"]
 

@@ -230,6 +230,19 @@ async def test_many_crons_at_once_remind_of_each_task_once(
     assert [id for id, _ in await reminded(globex)] == [theirs]
 
 
+async def test_too_many_for_one_transaction_have_their_turn_at_the_next_ticks(
+    acme: Tenant, project: ProjectRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(due, "_AT_ONCE", 2)
+    monkeypatch.setattr(due, "_AT_MOST", 4)
+    ids = [await make_due(acme, project) for _ in range(9)]
+
+    counts = [await remind(acme, NINE) for _ in range(4)]
+
+    assert counts == [4, 4, 1, 0]
+    assert sorted(id for id, _ in await reminded(acme)) == sorted(ids)
+
+
 async def test_cron_looks_where_there_may_be_something_to_do(acme: Tenant, globex: Tenant, project: ProjectRow) -> None:
     await make_due(acme, project)
     await make_due(acme, project, due_date=DUE + timedelta(days=60))
