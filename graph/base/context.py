@@ -32,15 +32,12 @@ _running: ContextVar["Operation"] = ContextVar("operation")
 class Operation:
     """One query, mutation or subscription while it runs."""
 
-    def __init__(
-        self, caller: Actor | None, refusal: Exception | None, request_id: str, *, by_cookie: bool = False
-    ) -> None:
+    def __init__(self, caller: Actor | None, refusal: Exception | None, request_id: str) -> None:
         self.caller = caller
         self.known_as = caller
         """Who came; `caller` may become somebody else while it runs."""
         self.refusal = refusal
         self.request_id = request_id
-        self.by_cookie = by_cookie
         # Organization -> the number of its last event, read before all else by an operation that asks for eventCursor.
         # One that is not here had no event then, or was not yet the caller's: its log is followed from the beginning.
         self.log_heads: dict[UUID, int] = {}

@@ -77,7 +77,7 @@ async def begin(context: Context, *, shows_cursor: bool) -> Operation:
         # Raised to the fields that ask who calls; a field that does not ask, like signIn, still answers.
         refusal = failure
     request_id, trace_id = request_and_trace(context.connection)
-    operation = Operation(caller, refusal, request_id, by_cookie=credentials is not None and credentials.is_cookie)
+    operation = Operation(caller, refusal, request_id)
     operation.log_heads, operation.shows_cursor = log_heads, shows_cursor
     operation.started = started
     operation.begin()
