@@ -24,11 +24,10 @@ from domain.base import telemetry
 from domain.base.actor import Actor
 from domain.base.errors import RateLimited, RequestError, Unauthenticated
 from domain.base.settings import Settings
-from graph.base.auth import actor_of, credentials_of
 from graph.base.context import Context
 from graph.base.documents import Ready, Refusal
 from graph.base.live import Live
-from graph.base.operations import hold_cookie_to_its_origin
+from graph.base.operations import caller_of
 from graph.base.points import payer
 from graph.base.requests import Asked, NotARequest, asked, decoded
 from graph.execution import Answer, Engine
@@ -190,10 +189,7 @@ class Socket:
         context = self._context
         context.connection_params = payload
         try:
-            credentials = credentials_of(context.connection, payload)
-            if credentials is not None and credentials.is_cookie:
-                hold_cookie_to_its_origin(context)
-            context.caller = await actor_of(credentials)
+            context.caller = await caller_of(context)
             most = context.settings.sockets_per_user
             self._lease = await context.adapters.leases.take(payer(context.caller, context.client_address), most)
         except Unauthenticated:

@@ -59,20 +59,17 @@ async def begin(context: Context, *, shows_cursor: bool) -> Operation:
     The caller is found anew for each operation, also on a long-lived socket.
     """
     started = time.perf_counter()
-    credentials = credentials_of(context.connection, context.connection_params)
     security_log.come_from(context.client_address, context.connection.headers.get("user-agent"))
     caller: Actor | None = None
     refusal: Exception | None = None
     log_heads: dict[UUID, int] = {}
     try:
-        if credentials is not None and credentials.is_cookie:
-            hold_cookie_to_its_origin(context)
-        caller = await actor_of(credentials)
+        caller = await caller_of(context)
         if caller is not None and shows_cursor:
             with acting_for(caller.standings):
                 log_heads = await log_queries.heads(caller)
             # What the caller may do is shown too, and was read before the positions.
-            caller = await actor_of(credentials)
+            caller = await caller_of(context)
     except Exception as failure:
         # Raised to the fields that ask who calls; a field that does not ask, like signIn, still answers.
         refusal = failure
@@ -119,7 +116,18 @@ async def note_denials(operation: Operation, errors: Sequence[dict[str, Any]]) -
             log.exception("denials were not noted", permissions=sorted(new))
 
 
-def hold_cookie_to_its_origin(context: Context) -> None:
+async def caller_of(context: Context) -> Actor | None:
+    """Whoever sent the request or opened the socket, as it stands now; None without credentials.
+
+    Raises Unauthenticated.
+    """
+    credentials = credentials_of(context.connection, context.connection_params)
+    if credentials is not None and credentials.is_cookie:
+        _hold_cookie_to_its_origin(context)
+    return await actor_of(credentials)
+
+
+def _hold_cookie_to_its_origin(context: Context) -> None:
     """A browser sends the cookie for any page that asks, so it counts only where one of ours asks.
 
     A page cannot forge the Origin header. That the request is not a simple one, which a form or a link could make too,

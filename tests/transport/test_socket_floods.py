@@ -75,7 +75,7 @@ async def test_what_waits_for_the_application_is_one_piece(settings: Settings, m
     async def held_up(*_: Any) -> None:
         await go.wait()
 
-    monkeypatch.setattr(graph_socket, "actor_of", held_up)
+    monkeypatch.setattr(graph_socket, "caller_of", held_up)
     async with leaving_nothing(), served(settings, Counting) as server:
         async with shaken(server.address) as client:
             client.writer.write(INIT + TINY * FLOOD)
