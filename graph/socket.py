@@ -7,7 +7,6 @@ Source: the protocol of the npm package graphql-ws, PROTOCOL.md.
 import asyncio
 import contextvars
 import json
-import re
 import time
 from collections.abc import Coroutine
 from contextlib import aclosing, suppress
@@ -27,7 +26,7 @@ from domain.base.settings import Settings
 from graph.base.context import Context
 from graph.base.documents import Ready, Refusal
 from graph.base.live import Live
-from graph.base.operations import caller_of
+from graph.base.operations import SURROGATE, caller_of
 from graph.base.points import payer
 from graph.base.requests import Asked, NotARequest, asked, decoded
 from graph.execution import Answer, Engine
@@ -44,7 +43,6 @@ LONGEST_REASON = 123
 BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NO_PROTOCOL = 4400, 4401, 4403, 4406
 TOO_LATE, TAKEN_ID, TOO_MANY, FAILED = 4408, 4409, 4429, 4500
 TRY_AGAIN_LATER = 1013
-_SURROGATE = re.compile("[\ud800-\udfff]")
 log = structlog.get_logger("graph")
 
 
@@ -314,7 +312,7 @@ def _id(message: dict[str, Any]) -> str:
     id = message.get("id")
     if type(id) is not str or not 1 <= len(id) <= LONGEST_ID:
         raise Closed(BAD_REQUEST, f"The id of a {message['type']} is a string of 1 to {LONGEST_ID} characters.")
-    if _SURROGATE.search(id):
+    if SURROGATE.search(id):
         raise Closed(BAD_REQUEST, "The id holds an unpaired surrogate.")
     return id
 

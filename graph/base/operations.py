@@ -33,6 +33,8 @@ log = structlog.get_logger("graph")
 
 # Longer than any number that a field takes; Python refuses to read one of more than 4,300 digits.
 LONGEST_NUMBER = 400
+# Half a character, which JSON can spell and UTF-8 cannot.
+SURROGATE = re.compile("[\ud800-\udfff]")
 # Any of them makes a browser ask before it sends a GET of another origin's page.
 PREFLIGHTED = ("x-requested-with", "apollo-require-preflight", "x-apollo-operation-name")
 # Of a name in a path of the variables, which may be as long as a body.
@@ -44,7 +46,6 @@ _Place: TypeAlias = "tuple[_Place | None, str | int]"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # No spelling of a field's name gets round this: GraphQL has no escapes in names, and an alias stands beside the name.
 _EVENT_CURSOR = "eventCursor"
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -201,7 +202,7 @@ def _path(place: "_Place") -> str:
 
 
 def _is_bad(text: str) -> bool:
-    return "\x00" in text or _SURROGATE.search(text) is not None
+    return "\x00" in text or SURROGATE.search(text) is not None
 
 
 class _Literals(Visitor):
