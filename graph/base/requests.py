@@ -68,7 +68,7 @@ def asked(found: Any) -> Asked:
         raise NotARequest("variables has to be an object or null.")
     if extensions is not None and type(extensions) is not dict:
         raise NotARequest("extensions has to be an object or null.")
-    if document_id is not None and (type(document_id) is not str or not is_name(document_id)):
+    if not is_name(document_id):
         raise NotARequest(f"documentId has to be a string of at most {LONGEST_NAME} characters.")
     names_document = document_id is not None or "persistedQuery" in (extensions or ())
     if query == "" and names_document:
