@@ -89,7 +89,7 @@ class Engine:
         try:
             return self._documents.of(await persisted.text(request), request.operation_name)
         except RequestError as fault:
-            return Refusal(GraphQLError(fault.message, original_error=fault))
+            return Refusal(fault)
 
     async def run(self, found: Ready | Refusal, request: Asked, context: Context) -> Answer:
         """The answer to a query or a mutation, or to what is refused: what `found` gave for the request."""
@@ -156,9 +156,9 @@ class Engine:
             most = context.settings.rate_points_minute
             operation.charge = await charge(context.adapters.points, by, cost, limit=most)
         except RateLimited as fault:
-            raise NotRun([_refused(fault)], fault) from None
+            raise NotRun([coded(fault)], fault) from None
         if excess is not None:
-            raise NotRun([_refused(excess)])
+            raise NotRun([coded(excess)])
         if self._persisted is not None and request.extensions and isinstance(found, Ready):
             await self._persisted.keep(request)
 
@@ -169,10 +169,10 @@ class Engine:
         if isinstance(found, Refusal):
             raise NotRun(found.errors)
         if variables and (fault := bad_variable(variables)) is not None:
-            raise NotRun([_shown(fault)])
+            raise NotRun([coded(fault)])
         values = found.variables(variables)
         if isinstance(values, list):
-            raise NotRun([_shown(fault) for fault in values])
+            raise NotRun([coded(fault) for fault in values])
         return self._executor(
             self._schema,
             found.fragment_definitions,
@@ -204,23 +204,14 @@ class Engine:
         return _told(result, operation)
 
 
-def _shown(error: GraphQLError, operation: Operation | None = None) -> dict[str, Any]:
-    return dict(coded(error, operation).formatted)
-
-
 def _told(result: ExecutionResult, operation: Operation) -> Answer:
     if operation.charge is not None:
         try:
             check_size(result.data, operation.charge.cost, operation.longest_text)
         except TooComplex as fault:
             return _failed(fault, operation)
-    return Answer(result.data, [_shown(error, operation) for error in result.errors] if result.errors else [])
-
-
-def _refused(fault: RequestError) -> dict[str, Any]:
-    return _shown(GraphQLError(fault.message, original_error=fault))
+    return Answer(result.data, [coded(error, operation) for error in result.errors] if result.errors else [])
 
 
 def _failed(fault: Exception, operation: Operation) -> Answer:
-    error = fault if isinstance(fault, GraphQLError) else GraphQLError(str(fault), original_error=fault)
-    return Answer(None, [_shown(error, operation)])
+    return Answer(None, [coded(fault, operation)])

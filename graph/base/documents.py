@@ -52,8 +52,8 @@ class Refusal:
     kind = "refused"
     shows_cursor = False
 
-    def __init__(self, *faults: GraphQLError) -> None:
-        self.errors = [_unsuggested(dict(coded(fault, None).formatted)) for fault in faults[:MOST_FAULTS]]
+    def __init__(self, *faults: Exception) -> None:
+        self.errors = [_unsuggested(coded(fault)) for fault in faults[:MOST_FAULTS]]
 
 
 class Ready:
@@ -160,9 +160,7 @@ class Documents:
             (operation,) = chosen
             cost = costs[operation.name.value if operation.name else None]
             return Ready(self._schema, document, operation, cost)
-        except TooComplex as fault:
-            return Refusal(GraphQLError(fault.message, original_error=fault))
-        except GraphQLError as fault:
+        except (TooComplex, GraphQLError) as fault:
             return Refusal(fault)
 
     def _faults(self, document: DocumentNode, text: str) -> list[GraphQLError]:

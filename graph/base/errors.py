@@ -156,11 +156,12 @@ def shown(error: errors.UserError, arguments: Sequence[str], *above: str) -> Use
     return InputError(**common)
 
 
-def coded(error: GraphQLError, operation: Operation | None) -> GraphQLError:
-    """The error with its code; a bug is logged and told without its message."""
+def coded(failure: Exception, operation: Operation | None = None) -> dict[str, Any]:
+    """The failure as clients get it, with its code; a bug is logged and told without its message."""
+    error = failure if isinstance(failure, GraphQLError) else GraphQLError(str(failure), original_error=failure)
     cause = error.original_error
     if "code" in (error.extensions or {}):
-        return error
+        return dict(error.formatted)
     if isinstance(cause, RequestError):
         return _with(error, cause.message, {"code": cause.code, **cause.details})
     if cause is None or isinstance(cause, GraphQLError):
@@ -174,8 +175,8 @@ def coded(error: GraphQLError, operation: Operation | None) -> GraphQLError:
     return _with(error, message, {"code": "INTERNAL", "requestId": request_id})
 
 
-def _with(error: GraphQLError, message: str, extensions: dict[str, Any]) -> GraphQLError:
-    return GraphQLError(
+def _with(error: GraphQLError, message: str, extensions: dict[str, Any]) -> dict[str, Any]:
+    told = GraphQLError(
         message,
         nodes=error.nodes,
         source=error.source,
@@ -183,3 +184,4 @@ def _with(error: GraphQLError, message: str, extensions: dict[str, Any]) -> Grap
         path=error.path,
         extensions=extensions,
     )
+    return dict(told.formatted)
