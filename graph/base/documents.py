@@ -34,8 +34,6 @@ from graph.base.scalars import PLAIN
 CACHED_DOCUMENTS = 1000
 # A longer one is parsed each time. 1,000 of this length take about 150 MB.
 LONGEST_CACHED = 8_000
-
-
 # Each tells a name or two of the schema; who needs more of them than this has another document.
 MOST_FAULTS = 5
 # Steps of comparing fields that meet under one name. Within the limits nearly no document takes as many; graphql-core
@@ -79,7 +77,7 @@ class Ready:
         """The variables' values, or what is wrong with them."""
         sources, values = {}, {}
         try:
-            for name, signature, is_plain in self._signatures or ():
+            for name, signature, is_plain in self._signatures:
                 sent = value = given.get(name, Undefined)
                 if not is_plain(sent):
                     value = Undefined if sent is Undefined else coerce_input_value(sent, signature.type)
@@ -88,8 +86,7 @@ class Ready:
                 values[name] = value
                 sources[name] = VariableValueSource(signature, sent)
             else:
-                if self._signatures is not None:
-                    return VariableValues(sources, values)
+                return VariableValues(sources, values)
         except RecursionError:
             pass
         # With all care: defaults, and what is wrong.
@@ -98,13 +95,14 @@ class Ready:
         )
         return found[:MOST_FAULTS] if isinstance(found, list) else found
 
-    def _known_signatures(self) -> list[tuple[str, GraphQLVariableSignature, Callable[[Any], bool]]] | None:
-        """The variables, each with the test for what is taken as it is; None where a type is no input type."""
+    def _known_signatures(self) -> list[tuple[str, GraphQLVariableSignature, Callable[[Any], bool]]]:
+        """The variables, each with the test for what is taken as it is."""
         found = []
         for definition in self._definitions:
             signature = get_variable_signature(self._schema, definition)
             if isinstance(signature, GraphQLError):
-                return None
+                # Validation lets no such variable through.
+                raise signature
             found.append((signature.name, signature, PLAIN.get(get_nullable_type(signature.type), _never)))
         return found
 
