@@ -98,8 +98,7 @@ class Engine:
         operation = await begin(context, shows_cursor=found.shows_cursor)
         answer = Answer(was_run=False)
         try:
-            await self._charge(found, request, context)
-            execution = self._execution(found, request.variables or {}, context)
+            execution = await self._execution(found, request, context)
             answer = await self._answer(execution, operation)
         except NotRun as refused:
             answer = refused.answer
@@ -115,8 +114,7 @@ class Engine:
         operation = await begin(context, shows_cursor=found.shows_cursor)
         answer = Answer(was_run=False)
         try:
-            await self._charge(found, request, context)
-            execution = self._execution(found, request.variables or {}, context)
+            execution = await self._execution(found, request, context)
             source: Any = create_source_event_stream(execution)
             if not isinstance(source, AsyncIterable | ExecutionResult):
                 source = await source
@@ -138,36 +136,19 @@ class Engine:
         finally:
             await end(operation, found.name, found.kind, answer.errors)
 
-    async def _charge(self, found: Ready | Refusal, request: Asked, context: Context) -> None:
-        """Let the caller pay, and keep the document where the request wants that.
-
-        Raises NotRun where an operation costs more than any may, or than the caller has left.
-        """
-        cost, excess = Estimate(1), None
-        if isinstance(found, Ready):
-            try:
-                cost = found.measured.check(request.variables or {})
-            except TooComplex as fault:
-                excess = fault
-        operation = context.operation
-        try:
-            # What is refused has been looked at, and is not free.
-            by = payer(operation.caller, context.client_address)
-            most = context.settings.rate_points_minute
-            operation.charge = await charge(context.adapters.points, by, cost, limit=most)
-        except RateLimited as fault:
-            raise NotRun([coded(fault)], fault) from None
-        if excess is not None:
-            raise NotRun([coded(excess)])
-        if self._persisted is not None and request.extensions and isinstance(found, Ready):
-            await self._persisted.keep(request)
-
-    def _execution(
-        self, found: Ready | Refusal, variables: dict[str, Any], context: Context
+    async def _execution(
+        self, found: Ready | Refusal, request: Asked, context: Context
     ) -> StrawberryGraphQLCoreExecutionContext:
-        """What runs the operation. Raises NotRun."""
+        """What runs the operation, once it is paid for, and its document kept where the request wants that.
+
+        Raises NotRun.
+        """
+        variables = request.variables or {}
+        await self._charge(found, variables, context)
         if isinstance(found, Refusal):
             raise NotRun(found.errors)
+        if self._persisted is not None and request.extensions:
+            await self._persisted.keep(request)
         if variables and (fault := bad_variable(variables)) is not None:
             raise NotRun([coded(fault)])
         values = found.variables(variables)
@@ -186,6 +167,25 @@ class Engine:
             default_field_resolver,
             is_awaitable=optimized_is_awaitable,
         )
+
+    async def _charge(self, found: Ready | Refusal, variables: dict[str, Any], context: Context) -> None:
+        """Let the caller pay. Raises NotRun where it costs more than anything may, or than the caller has left."""
+        cost, excess = Estimate(1), None
+        if isinstance(found, Ready):
+            try:
+                cost = found.measured.check(variables)
+            except TooComplex as fault:
+                excess = fault
+        operation = context.operation
+        try:
+            # What is refused has been looked at, and is not free.
+            by = payer(operation.caller, context.client_address)
+            most = context.settings.rate_points_minute
+            operation.charge = await charge(context.adapters.points, by, cost, limit=most)
+        except RateLimited as fault:
+            raise NotRun([coded(fault)], fault) from None
+        if excess is not None:
+            raise NotRun([coded(excess)])
 
     async def _answer(self, execution: StrawberryGraphQLCoreExecutionContext, operation: Operation) -> Answer:
         operation.deadline = asyncio.get_running_loop().time() + DEADLINE_S
