@@ -1,12 +1,8 @@
 """How large an answer may be. What is read is bounded by its points; texts are free and shown as often as asked."""
 
-from collections.abc import Sequence
 from typing import Any
 
-import asyncpg
-
 from domain.base.errors import TooComplex
-from graph.base.context import Operation
 from graph.base.cost import Estimate
 
 MOST_CHARACTERS = 16 * 1024 * 1024
@@ -16,18 +12,6 @@ LONGEST_TEXT = 100_000
 UNMEASURED_POINTS = 2_000
 # What a key, or a value that is no text, takes beside quotes and commas.
 _SHORT = 16
-
-
-def note_texts(operation: Operation, columns: Sequence[str], rows: Sequence[Any], *, functions: bool) -> None:
-    """Note how long the texts are that these columns of the rows hold. What functions give is as long as may be."""
-    if functions:
-        operation.longest_text = LONGEST_TEXT
-    for name in columns:
-        if isinstance(rows[0], asyncpg.Record):
-            longest = max([len(row[name] or "") for row in rows])
-        else:
-            longest = max([len(getattr(row, name) or "") for row in rows])
-        operation.longest_text = max(operation.longest_text, longest)
 
 
 def check_size(data: Any, estimate: Estimate, longest_text: int) -> None:

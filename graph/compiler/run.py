@@ -25,7 +25,6 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from domain.base import telemetry
 from domain.base.errors import DomainError, NotFound, Timeout
-from graph.base.answers import note_texts
 from graph.base.paging import Listed
 from graph.base.selection import Declared
 from graph.compiler.builders import Detour
@@ -33,7 +32,7 @@ from graph.compiler.call import call, info_of, key_of
 from graph.compiler.load import Loads
 from graph.compiler.plan import FieldPlan, Plan, Plans, Selection
 from graph.compiler.respond import NullData, Spot, refuse
-from graph.compiler.straight import Straight
+from graph.compiler.straight import Straight, note_shown
 
 log = structlog.get_logger("compiler")
 
@@ -146,12 +145,7 @@ class _Run:
 
     async def _select(self, selection: Selection, spots: list[Spot]) -> None:
         """Fill the objects, which are all of the selection's type."""
-        if selection.is_row:
-            self._executor.context_value.operation.loaded += len(spots)
-        if selection.long or selection.long_functions:
-            rows = [spot.source for spot in spots]
-            operation = self._executor.context_value.operation
-            note_texts(operation, selection.long, rows, functions=selection.long_functions)
+        note_shown(self._executor.context_value.operation, selection, [spot.source for spot in spots])
         for key, field in selection.fields:
             if field is None:
                 for spot in spots:

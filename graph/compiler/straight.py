@@ -13,7 +13,8 @@ from graphql import GraphQLObjectType, get_named_type
 from graphql.execution import Executor
 
 from domain.base.database import one_connection
-from graph.base.answers import LONGEST_TEXT, note_texts
+from graph.base.answers import LONGEST_TEXT
+from graph.base.context import Operation
 from graph.base.paging import Listed
 from graph.compiler.builders import Detour, builder
 from graph.compiler.call import arguments_of, call, key_of
@@ -48,10 +49,7 @@ class Straight:
 
     async def select(self, selection: Selection, sources: Sequence[Any]) -> list[dict[str, Any]]:
         """An object for each source, which are all of the selection's type. Raises whatever goes wrong."""
-        if selection.is_row:
-            self._operation.loaded += len(sources)
-        if selection.long or selection.long_functions:
-            note_texts(self._operation, selection.long, sources, functions=selection.long_functions)
+        note_shown(self._operation, selection, sources)
         names = tuple(sources[0].keys()) if isinstance(sources[0], asyncpg.Record) else None
         build = selection.builders.get(names)
         if build is None:
@@ -217,6 +215,17 @@ class Straight:
 
     def _columns(self, field: FieldPlan) -> Any:
         return self._plan.columns(self._executor, field)[1]
+
+
+def note_shown(operation: Operation, selection: Selection, sources: Sequence[Any]) -> None:
+    """Note how many rows are shown, and how long their texts are. What functions give is as long as may be."""
+    if selection.is_row:
+        operation.loaded += len(sources)
+    if selection.long_functions:
+        operation.longest_text = LONGEST_TEXT
+    for name in selection.long:
+        longest = max([len(text or "") for text in _taken(sources, (name,))])
+        operation.longest_text = max(operation.longest_text, longest)
 
 
 def _one_list(sources: Sequence[Listed]) -> Listed:
