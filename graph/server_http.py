@@ -45,7 +45,7 @@ END_OF_HEAD = b"\r\n\r\n"
 log = structlog.get_logger("server")
 
 
-class Refused(Exception):
+class Unservable(Exception):
     """The request cannot be served, and nothing that follows it on the connection can be read."""
 
     def __init__(self, status: int, message: str, code: str = "BAD_USER_INPUT") -> None:
@@ -55,7 +55,7 @@ class Refused(Exception):
         self.code = code
 
 
-def refusal_bytes(refusal: Refused, headers: list[tuple[bytes, bytes]]) -> bytes:
+def refusal_bytes(refusal: Unservable, headers: list[tuple[bytes, bytes]]) -> bytes:
     """The whole answer, after which the connection ends."""
     errors = [{"message": refusal.message, "extensions": {"code": refusal.code}}]
     body = orjson.dumps({"errors": errors})
@@ -123,7 +123,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.flow: Flow = Flow(transport)
         most = self.connections_max if self.connections_max is not None else connections_max()
         if len(self.connections) > most and not self._make_room():
-            self._refuse(Refused(503, "The server holds as many connections as it can.", "UNAVAILABLE"))
+            self._refuse(Unservable(503, "The server holds as many connections as it can.", "UNAVAILABLE"))
             return
         self.waiting[self] = None
         self._wait(self.head_deadline_s, self._head_is_late)
@@ -173,10 +173,10 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_chunk_header(self) -> None:
-        """Called for each chunk, the last one too, before what it holds. Raises Refused."""
+        """Called for each chunk, the last one too, before what it holds. Raises Unservable."""
         self._chunks += 1
         if self._chunks > CHUNKS_FREE and self._chunked_bytes < self._chunks * CHUNK_BYTES_LEAST:
-            raise Refused(400, "The body is framed by too much.")
+            raise Unservable(400, "The body is framed by too much.")
 
     def on_message_complete(self) -> None:
         self._moved = True
@@ -227,8 +227,8 @@ class HttpProtocol(HttpToolsProtocol):
                 at = end
         except httptools.HttpParserError as fault:
             cause = fault.__context__
-            self._refuse(cause if isinstance(cause, Refused) else Refused(400, "This is no HTTP request."))
-        except Refused as refusal:
+            self._refuse(cause if isinstance(cause, Unservable) else Unservable(400, "This is no HTTP request."))
+        except Unservable as refusal:
             self._refuse(refusal)
         self._settle()
 
@@ -254,7 +254,7 @@ class HttpProtocol(HttpToolsProtocol):
         return found + len(END_OF_HEAD) if found >= 0 else limit
 
     def _parse(self, part: bytes, *, is_last: bool) -> None:
-        """Parse so much. Raises Refused and HttpParserError."""
+        """Parse so much. Raises Unservable and HttpParserError."""
         self._moved = False
         try:
             if self._body_unparsed:
@@ -264,7 +264,7 @@ class HttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             if self._should_upgrade():
                 if not is_last:
-                    raise Refused(400, "Nothing may be sent before the handshake is answered.") from None
+                    raise Unservable(400, "Nothing may be sent before the handshake is answered.") from None
                 self._ended = True
                 self.handle_websocket_upgrade()
         if self._moved:
@@ -275,10 +275,10 @@ class HttpProtocol(HttpToolsProtocol):
         if self._left > 0:
             return
         if not self._in_head:
-            raise Refused(400, "The body is framed by too much.")
+            raise Unservable(400, "The body is framed by too much.")
         if len(self.url) > TARGET_BYTES:
-            raise Refused(414, f"The target of a request has at most {TARGET_BYTES} bytes.")
-        raise Refused(431, f"The head of a request has at most {HEAD_BYTES} bytes.")
+            raise Unservable(414, f"The target of a request has at most {TARGET_BYTES} bytes.")
+        raise Unservable(431, f"The head of a request has at most {HEAD_BYTES} bytes.")
 
     def _take_unparsed(self, part: bytes) -> None:
         super().on_body(part)
@@ -291,14 +291,14 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.message_event.set()
 
     def _check_head(self) -> None:
-        """Refuse what two readers could understand in two ways, and what is too much. Raises Refused."""
+        """Refuse what two readers could understand in two ways, and what is too much. Raises Unservable."""
         version = self.parser.get_http_version()
         if version not in ("1.1", "1.0"):
-            raise Refused(505, "The versions of HTTP are 1.1 and 1.0.")
+            raise Unservable(505, "The versions of HTTP are 1.1 and 1.0.")
         if len(self.url) > TARGET_BYTES:
-            raise Refused(414, f"The target of a request has at most {TARGET_BYTES} bytes.")
+            raise Unservable(414, f"The target of a request has at most {TARGET_BYTES} bytes.")
         if len(self.headers) > HEADERS_MAX:
-            raise Refused(431, f"A request has at most {HEADERS_MAX} headers.")
+            raise Unservable(431, f"A request has at most {HEADERS_MAX} headers.")
         hosts, length = 0, 0
         is_chunked = False
         for name, value in self.headers:
@@ -309,16 +309,16 @@ class HttpProtocol(HttpToolsProtocol):
                 length = int(value)
             elif name == b"transfer-encoding":
                 if value.strip().lower() != b"chunked" or version != "1.1":
-                    raise Refused(400, "The only transfer coding is chunked, of HTTP/1.1.")
+                    raise Unservable(400, "The only transfer coding is chunked, of HTTP/1.1.")
                 is_chunked = True
         if hosts > 1 or (hosts == 0 and version == "1.1"):
-            raise Refused(400, "A request names one host.")
+            raise Unservable(400, "A request names one host.")
         self._body_left = None if is_chunked else length
         self._chunks = self._chunked_bytes = 0
         self._body_unparsed = False
         if self.parser.should_upgrade() and (is_chunked or length):
             if self._should_upgrade() or is_chunked:
-                raise Refused(400, "A request for another protocol has no such body.")
+                raise Unservable(400, "A request for another protocol has no such body.")
             # Java's client wishes for HTTP/2 with its first request, whatever that is; a server may pass over it.
             self._body_unparsed = True
 
@@ -362,7 +362,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _head_is_late(self) -> None:
         if self._left < HEAD_BYTES:
-            self._refuse(Refused(408, f"The head of a request has to come within {self.head_deadline_s:g} s."))
+            self._refuse(Unservable(408, f"The head of a request has to come within {self.head_deadline_s:g} s."))
         else:
             # Who opened the connection ahead of time would take it for the answer to its first request.
             self.transport.close()
@@ -371,7 +371,7 @@ class HttpProtocol(HttpToolsProtocol):
         log.info("a body that came after its answer was cut off")
         self.transport.abort()
 
-    def _refuse(self, refusal: Refused) -> None:
+    def _refuse(self, refusal: Unservable) -> None:
         """Answer, and read nothing more."""
         if self._ended or self.transport.is_closing():
             return

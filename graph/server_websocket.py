@@ -10,7 +10,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 
-from graph.server_http import LINGER_S, PATIENCE_S, Refused, refusal_bytes
+from graph.server_http import LINGER_S, PATIENCE_S, Unservable, refusal_bytes
 
 # A frame is one operation; 256 KiB is more than any document that passes the limits. A message in several frames has
 # the same limit.
@@ -65,7 +65,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().data_received(data)
         if not self.handshake_initiated and not self._ended:
             # The head comes whole, so nothing that follows could make a handshake of it. Uvicorn would wait for more.
-            self._refuse(Refused(400, "This is no handshake of a websocket."))
+            self._refuse(Unservable(400, "This is no handshake of a websocket."))
 
     def _parse(self) -> None:
         """Parse the next piece of what has come. Nothing more is read before all of it is parsed."""
@@ -184,14 +184,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             # It ends by its own deadlines, which are shorter than the server's.
             self._end_by(self.linger_s)
         elif not self.handshake_complete:
-            self._refuse(Refused(503, "The server is going away.", "UNAVAILABLE"))
+            self._refuse(Unservable(503, "The server is going away.", "UNAVAILABLE"))
         elif self.writable.is_set():
             self._fail(CloseCode.GOING_AWAY, "Going away")
         else:
             # A farewell would wait behind what is not read.
             self.transport.abort()
 
-    def _refuse(self, refusal: Refused) -> None:
+    def _refuse(self, refusal: Unservable) -> None:
         """Answer to a handshake that cannot be one, or comes too late."""
         if self.initial_response is None:
             # The library has its own answer to a line that is too long.
