@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,11 +74,11 @@ class Tenant:
     org: str
 
 
-@pytest.fixture(scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    directory = tmp_path_factory.mktemp("outages")
+@asynccontextmanager
+async def system_in(directory: Path, **environ: str) -> AsyncIterator[System]:
+    """The API over servers of its own, which nobody else misses. `environ` has more of its settings."""
     async with running(directory) as servers:
-        environ = {
+        environ |= {
             "DATABASE_URL": servers.database_url,
             "REDIS_URL": servers.redis_url,
             "SECRET_KEY": "only-for-this-test-" + "k" * 32,
@@ -90,6 +91,12 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
             yield made
         for name in made.restarted:
             await made.stop(name)
+
+
+@pytest.fixture(scope="module")
+async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
+    async with system_in(tmp_path_factory.mktemp("outages")) as made:
+        yield made
 
 
 async def make_tenant(system: System, name: str) -> Tenant:

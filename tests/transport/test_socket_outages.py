@@ -1,16 +1,12 @@
 """A server under the system goes away: what sockets are told, those that are open and those that come."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from domain.base.data_directory import POSTGRES, REDIS
-from domain.base.embedded import running
 from tests.events.live import until
-from tests.processes import planwire, started
-from tests.test_outages import VIEWER, System, make_tenant
+from tests.test_outages import VIEWER, System, make_tenant, system_in
 from tests.transport.talk import talking
 
 TYPENAME = {"__typename": "Query"}
@@ -18,23 +14,8 @@ TYPENAME = {"__typename": "Query"}
 
 @pytest.fixture(scope="module")
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    """A server and servers of its own, which nobody else misses."""
-    directory: Path = tmp_path_factory.mktemp("socket-outages")
-    async with running(directory) as servers:
-        environ = {
-            "DATABASE_URL": servers.database_url,
-            "REDIS_URL": servers.redis_url,
-            "SECRET_KEY": "only-for-this-test-" + "k" * 32,
-            "PLANWIRE_DATA": str(directory / "unused"),
-            "SOCKETS_PER_USER": "3",
-        }
-        migrated = await asyncio.to_thread(planwire, "migrate", **environ)
-        assert migrated.returncode == 0, migrated.stderr
-        with started("serve", "--port", "0", **environ) as api:
-            made = System(directory, servers, api)
-            yield made
-        for name in made.restarted:
-            await made.stop(name)
+    async with system_in(tmp_path_factory.mktemp("socket-outages"), SOCKETS_PER_USER="3") as made:
+        yield made
 
 
 def address_of(system: System) -> str:
