@@ -135,12 +135,11 @@ class Measured:
         self._sum = Sum(counts.parts, defaults)
         self._limits = limits
 
-    def cost(self, variables: Mapping[str, Any]) -> int:
-        """The points with these variables, which are as the client sent them; at least one."""
-        return self._sum.of(variables).points
-
     def check(self, variables: Mapping[str, Any]) -> Estimate:
-        """What it costs. Raises TooComplex when that is too much, with the three dearest paths."""
+        """What it costs with these variables, which are as the client sent them.
+
+        Raises TooComplex when that is too much, with the three dearest paths.
+        """
         cost = self._sum.of(variables)
         if cost.points > self._limits.cost:
             found, dearest = cost.points, self._sum.dearest(variables)

@@ -1,11 +1,15 @@
 """Documents that are counted by the tests of the limits, and what is found of them."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from graph.base.cost import MOST
 from graph.base.limits import LIMITS, Limits, Measured, measured, parsed
 from graph.schema import schema
 
 SCHEMA = schema
+AT_ANY_COST = replace(LIMITS, cost=MOST)
 
 
 def only(document: str, limits: Limits = LIMITS) -> Measured:
@@ -14,6 +18,6 @@ def only(document: str, limits: Limits = LIMITS) -> Measured:
     return found
 
 
-def cost(document: str, **variables: Any) -> int:
-    """The points of a document's one operation."""
-    return only(document).cost(variables)
+def cost(document: str, variables: Mapping[str, Any] | None = None) -> int:
+    """The points of a document's one operation, however many."""
+    return only(document, AT_ANY_COST).check(variables or {}).points

@@ -10,7 +10,7 @@ from graph.base.answers import LONGEST_TEXT, MOST_CHARACTERS, UNMEASURED_POINTS,
 from graph.base.cost import Estimate
 from graph.base.ids import global_id
 from tests.factories import Tenant, make_project, make_task
-from tests.limits.documents import only
+from tests.limits.documents import cost, only
 
 MANY = Estimate(UNMEASURED_POINTS + 1)
 
@@ -32,7 +32,7 @@ def test_long_texts_are_counted_where_they_are_shown(document: str, texts: int) 
 def test_a_text_costs_no_points() -> None:
     document = "{{ project(id: 1) {{ tasks(first: 50) {{ nodes {{ {} }} }} }} }}"
 
-    assert only(document.format("id description")).cost({}) == only(document.format("id")).cost({})
+    assert cost(document.format("id description")) == cost(document.format("id"))
 
 
 @pytest.mark.parametrize("estimate", [MANY, Estimate(1, 0, MOST_CHARACTERS // LONGEST_TEXT + 1)])

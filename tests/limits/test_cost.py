@@ -12,7 +12,7 @@ from domain.base.errors import TooComplex
 from graph.base.cost import MOST, MOST_KEPT
 from graph.base.limits import LIMITS, measured, parsed
 from graph.graphiql import page
-from tests.limits.documents import SCHEMA, cost, only
+from tests.limits.documents import AT_ANY_COST, SCHEMA, cost, only
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 EXAMPLES = sorted((Path(page.__file__).parent / "examples").glob("*.graphql"))
@@ -163,10 +163,10 @@ query ($n: Int, $m: Int = 5) {
     ],
 )
 def test_variables_say_how_many(variables: dict[str, Any], points: int) -> None:
-    found = only(SIZES)
+    found = only(SIZES, AT_ANY_COST)
 
-    assert found.cost(variables) == points
-    assert found.cost(variables) == points
+    assert found.check(variables).points == points
+    assert found.check(variables).points == points
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_variables_say_how_many(variables: dict[str, Any], points: int) -> None:
     ],
 )
 def test_variables_say_it_in_lists_and_in_several_places(document: str, variables: dict[str, Any], points: int) -> None:
-    assert only(document).cost(variables) == points
+    assert cost(document, variables) == points
 
 
 def test_operations_have_their_own_defaults_for_what_they_share() -> None:
@@ -211,13 +211,13 @@ def test_operations_have_their_own_defaults_for_what_they_share() -> None:
 
     found = measured(SCHEMA, parsed(document))
 
-    assert {name: each.cost({}) for name, each in found.items()} == {"A": 2, "B": 9}
+    assert {name: each.check({}).points for name, each in found.items()} == {"A": 2, "B": 9}
 
 
 def test_what_is_kept_for_sizes_is_bounded() -> None:
     found = only(SIZES)
 
-    costs = [found.cost({"n": n, "m": 0}) for n in range(1, 3 * MOST_KEPT)]
+    costs = [found.check({"n": n, "m": 0}).points for n in range(1, 3 * MOST_KEPT)]
 
     assert costs == list(range(1, 3 * MOST_KEPT))
     assert len(found._sum._kept) <= MOST_KEPT

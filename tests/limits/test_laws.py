@@ -56,7 +56,7 @@ def test_random_documents_count_as_a_plain_recursion_does(seed: int, kind: str) 
             expected.root_fields,
             expected.depth,
         )
-        assert own.cost(made.variables) == min(expected.cost, MOST)
+        assert own.check(made.variables).points == min(expected.cost, MOST)
         costs = {path: min(points, MOST) for path, points in expected.costs.items()}
         dearest = own._sum.dearest(made.variables)
         assert [each["cost"] for each in dearest] == sorted(costs.values(), reverse=True)[:3]
@@ -135,7 +135,7 @@ def test_valid_or_not_it_never_raises_and_what_is_valid_is_right(
 
     found = measured(SCHEMA, document, UNLIMITED)[None]
 
-    cost = found.cost({"n": size})
+    cost = found.check({"n": size}).points
     faults = [error.message for error in validate(SCHEMA, document)]
     if not faults or all("is never used" in fault for fault in faults):
         (asked,) = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
