@@ -23,8 +23,6 @@ _PLAIN: dict[Any, str] = {
     GraphQLBoolean: "v.__class__ is bool",
     GraphQLInt: "v.__class__ is int and -2147483648 <= v <= 2147483647",
 }
-
-
 # Instants and days as PostgreSQL writes them in UTC: whether it is the usual form, and what is told then.
 # Source: PostgreSQL, date/time output, style ISO.
 _TEXTS = {

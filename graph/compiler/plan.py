@@ -44,8 +44,6 @@ MOST_PLANS = 1000
 MOST_FIELDS = 100_000
 TYPENAME = "__typename"
 INTROSPECTION = ("__schema", "__type")
-
-
 Taken = tuple[dict[str, Any], list[tuple[str, str, bool, Callable[[Any], Any] | None]]]
 """What a function always takes, and then: its own name for an argument, the variable there, whether it may be null, and
 what makes another value of it."""
