@@ -114,18 +114,10 @@ def _never(_value: Any) -> bool:
 class Documents:
     """The operations of the texts that clients send, ready to run or refused, by text and name. Bounded."""
 
-    def __init__(
-        self,
-        schema: GraphQLSchema,
-        *,
-        introspection: bool = True,
-        limits: Limits = LIMITS,
-        most: int = CACHED_DOCUMENTS,
-    ) -> None:
+    def __init__(self, schema: GraphQLSchema, *, introspection: bool = True, limits: Limits = LIMITS) -> None:
         self._schema = schema
         self._limits = limits
         self._rules = _RULES if introspection else (*_RULES, NoSchemaIntrospectionCustomRule)
-        self._most = most
         self._kept: OrderedDict[tuple[str, str | None], Ready | Refusal] = OrderedDict()
 
     def of(self, text: str, name: str | None) -> Ready | Refusal:
@@ -137,7 +129,7 @@ class Documents:
             self._kept.move_to_end(key)
             return self._kept[key]
         found = self._kept[key] = self._made(text, name)
-        if len(self._kept) > self._most:
+        if len(self._kept) > CACHED_DOCUMENTS:
             self._kept.popitem(last=False)
         return found
 
