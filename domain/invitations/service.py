@@ -191,9 +191,10 @@ async def expire(actor: Actor, at: datetime) -> int:
     """
     total = 0
     for org_id in sorted(actor.standings):
+        # An array is chosen once; what stands in IN may be chosen anew for each row, and the limit with it.
         due = sql(
-            "id IN (SELECT id FROM invitation WHERE org_id = {}::uuid AND status = 'PENDING' "
-            "AND expires_at <= {}::timestamptz ORDER BY expires_at LIMIT {} FOR NO KEY UPDATE SKIP LOCKED)",
+            "id = ANY(ARRAY(SELECT id FROM invitation WHERE org_id = {}::uuid AND status = 'PENDING' "
+            "AND expires_at <= {}::timestamptz ORDER BY expires_at LIMIT {} FOR NO KEY UPDATE SKIP LOCKED))",
             *(org_id, at, EXPIRED_AT_ONCE),
         )
         async with tx():
