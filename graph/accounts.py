@@ -1,6 +1,6 @@
 """What travels by mail or asks for the password: verifying an address, changing it, and a new password."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import strawberry
 
@@ -8,9 +8,8 @@ from domain.identity import password_changes, verification
 from graph.base.context import Info
 from graph.base.errors import mutation
 from graph.base.payloads import DonePayload
-from graph.identity import Viewer, ViewerPayload, origin_of, signed_out
+from graph.identity import MailedToken, Viewer, ViewerPayload, counted, origin_of, signed_out
 
-Token = Annotated[str, strawberry.argument(description="The token in the mailed link.")]
 NewPassword = Annotated[str, strawberry.argument(description="10 to 200 characters.")]
 
 
@@ -19,13 +18,13 @@ class AccountMutations:
     """Changes of how somebody signs in, and of the address that their mail goes to. None of them takes an API key."""
 
     @mutation
-    async def email_verify(self, info: Info, token: Token) -> ViewerPayload | None:
+    async def email_verify(self, info: Info, token: MailedToken) -> ViewerPayload | None:
         """Verify the viewer's address by a mailed link. Also completes emailChangeRequest.
 
         The viewer is signed in as the account that the link is for. EXPIRED after 7 days, for a new address after one.
         """
         actor = info.context.actor
-        row = await verification.verify(actor, token, **_counted(info))
+        row = await verification.verify(actor, token, **counted(info))
         return ViewerPayload(viewer=Viewer.of(row))
 
     @mutation
@@ -43,13 +42,13 @@ class AccountMutations:
 
         Always done, whether or not the address is known. 5 an hour for an address, 20 from a network.
         """
-        await password_changes.request_reset(email, settings=info.context.settings, **_counted(info))
+        await password_changes.request_reset(email, settings=info.context.settings, **counted(info))
         return DonePayload(done=True)
 
     @mutation(credential=True)
-    async def password_reset(self, info: Info, token: Token, new_password: NewPassword) -> DonePayload | None:
+    async def password_reset(self, info: Info, token: MailedToken, new_password: NewPassword) -> DonePayload | None:
         """Set a new password by a mailed link. Ends every session of the account. Needs no sign-in."""
-        user_id = await password_changes.reset(token, new_password, **_counted(info))
+        user_id = await password_changes.reset(token, new_password, **counted(info))
         caller = info.context.operation.caller
         if caller is not None and caller.session_id is not None and caller.user_id == user_id:
             signed_out(info)
@@ -81,8 +80,3 @@ class AccountMutations:
             info.context.actor, new_email, password, settings=info.context.settings, **origin_of(info)
         )
         return DonePayload(done=True)
-
-
-def _counted(info: Info) -> dict[str, Any]:
-    """Where a token or an address comes from, and what counts it."""
-    return {"client_address": info.context.client_address, "throttle": info.context.adapters.throttle}

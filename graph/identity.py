@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 strawberry.enum(Permission, description="What a role or a key allows inside one organization.")
 strawberry.enum(Role, description="What a member is in an organization.")
 
+MailedToken = Annotated[str, strawberry.argument(description="The token in the mailed link.")]
+
 
 @strawberry.type
 class User(Node):
@@ -337,14 +339,14 @@ async def own_row(actor: Caller) -> UserRow:
     return await queries.by_ids.get(actor, actor.user_id)
 
 
+def counted(info: Info) -> dict[str, Any]:
+    """Where a mailed token or an address comes from, and what counts it."""
+    return {"client_address": info.context.client_address, "throttle": info.context.adapters.throttle}
+
+
 def origin_of(info: Info) -> dict[str, Any]:
     """Where a password or a sign-up comes from, and what counts it."""
-    context = info.context
-    return {
-        "client_address": context.client_address,
-        "user_agent": context.connection.headers.get("user-agent"),
-        "throttle": context.adapters.throttle,
-    }
+    return {**counted(info), "user_agent": info.context.connection.headers.get("user-agent")}
 
 
 async def _begun(info: Info, started: Started) -> AuthPayload:

@@ -1,7 +1,7 @@
 """Invitations: for who manages them, and for who holds the link of one."""
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import strawberry
 
@@ -18,10 +18,8 @@ from graph.base.errors import UserError, mutation, no_errors
 from graph.base.fields import changes, column, query, required, to_one
 from graph.base.ids import parse_id
 from graph.base.nodes import Node
-from graph.identity import User
+from graph.identity import MailedToken, User, counted
 from graph.organizations import Membership, Organization
-
-Token = Annotated[str, strawberry.argument(description="The token in the mailed link.")]
 
 
 @strawberry.type
@@ -102,9 +100,9 @@ class InvitationQueries:
     """Reads of invitations by their links."""
 
     @query
-    async def invitation_preview(self, info: Info, token: Token) -> InvitationPreview | None:
+    async def invitation_preview(self, info: Info, token: MailedToken) -> InvitationPreview | None:
         """What a link is about. Null for an unknown token. Needs no sign-in; 20 unknown ones in 15 minutes."""
-        link = await links.find(token, **_counted(info))
+        link = await links.find(token, **counted(info))
         return None if link is None else _preview(link)
 
 
@@ -133,17 +131,17 @@ class InvitationMutations:
         return InvitationPayload(invitation=Invitation.of(invitation))
 
     @mutation
-    async def invitation_accept(self, info: Info, token: Token) -> InvitationAcceptPayload | None:
+    async def invitation_accept(self, info: Info, token: MailedToken) -> InvitationAcceptPayload | None:
         """Join the organization. The signed-in user's verified address must be the invited one. Not with an API key."""
         actor = info.context.actor
-        membership = await invitations.accept(actor, token, **_counted(info))
+        membership = await invitations.accept(actor, token, **counted(info))
         organization = await organizations.by_ids.get(actor, membership.org_id)
         return InvitationAcceptPayload(membership=Membership.of(membership), organization=Organization.of(organization))
 
     @mutation(credential=True)
-    async def invitation_decline(self, info: Info, token: Token) -> InvitationDeclinePayload | None:
+    async def invitation_decline(self, info: Info, token: MailedToken) -> InvitationDeclinePayload | None:
         """Decline an invitation. Whoever holds its link can, signed in or not."""
-        link = await invitations.decline(info.context.operation.caller, token, **_counted(info))
+        link = await invitations.decline(info.context.operation.caller, token, **counted(info))
         return InvitationDeclinePayload(invitation=_preview(link))
 
 
@@ -156,11 +154,6 @@ def _preview(link: Link) -> InvitationPreview:
         status=link.standing,
         expires_at=link.expires_at,
     )
-
-
-def _counted(info: Info) -> dict[str, Any]:
-    """Where a token comes from, and what counts the unknown ones."""
-    return {"client_address": info.context.client_address, "throttle": info.context.adapters.throttle}
 
 
 def _mailed(info: Info) -> dict[str, Any]:
