@@ -1,10 +1,8 @@
 """Documents about invitations, and people to invite."""
 
-import secrets
 from typing import Any
 from uuid import UUID
 
-from tests.client import GraphQL
 from tests.factories import Person, Tenant, execute, make_person, rows
 from tests.links import make_invitation, token_of
 
@@ -64,16 +62,6 @@ query ($id: ID!, $status: InvitationStatus, $first: Int = 20, $after: String) {
 }
 """
 UNKNOWN = [{"code": "INVALID", "path": ["token"]}]
-
-
-def somewhere() -> GraphQL:
-    """A signed-out client in a network of its own."""
-    return GraphQL(address=f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}::1")
-
-
-def some_address() -> str:
-    """An address that nobody has."""
-    return f"eve-{secrets.token_hex(6)}@example.test"
 
 
 async def make_verified(name: str = "Eve Invited") -> Person:

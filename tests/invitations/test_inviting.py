@@ -19,7 +19,7 @@ from graph.base.ids import global_id
 from tests.client import GraphQL, served
 from tests.events.log import changes
 from tests.factories import Tenant, events, execute, rows, statements
-from tests.identity.mail import everything_stored
+from tests.identity.mail import everything_stored, some_address, somewhere
 from tests.invitations.inviting import (
     ACCEPT,
     CREATE,
@@ -29,8 +29,6 @@ from tests.invitations.inviting import (
     REVOKE,
     invited,
     make_verified,
-    some_address,
-    somewhere,
     state_of,
 )
 from tests.links import make_invitation, token_of

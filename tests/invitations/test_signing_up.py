@@ -10,13 +10,11 @@ from domain.base.permissions import Role
 from domain.invitations import service
 from tests.client import GraphQL
 from tests.factories import Person, Tenant, events, execute, rows
-from tests.identity.mail import entries_of, mailed
+from tests.identity.mail import entries_of, mailed, some_address, somewhere
 from tests.invitations.inviting import (
     ACCEPT,
     invited,
     make_verified,
-    some_address,
-    somewhere,
     state_of,
     transition,
 )
