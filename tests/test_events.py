@@ -43,7 +43,6 @@ from tests.links import token_of
 SNAPSHOT = Path(__file__).parent / "snapshots" / "events.json"
 
 # EventType of the API contract, parts 01 and 02; INVITATION_RESENT is our own.
-# EventType of the API contract, parts 01 and 02.
 TYPES = """
   ORGANIZATION_CREATED ORGANIZATION_UPDATED MEMBERSHIP_CREATED MEMBERSHIP_UPDATED MEMBERSHIP_DELETED
   PROJECT_CREATED PROJECT_UPDATED PROJECT_ARCHIVED PROJECT_UNARCHIVED PROJECT_DELETED
