@@ -67,13 +67,12 @@ def _reminded(data: Data) -> list[UUID]:
 
 K = NotificationKind
 
-# By name: a type may belong to a feature that is not there.
 RULES: Mapping[str, tuple[tuple[NotificationKind, Rule], ...]] = {
-    "TASK_ASSIGNED": ((K.TASK_ASSIGNED, _assignee),),
-    "COMMENT_CREATED": ((K.MENTIONED, _mentioned), (K.COMMENTED, _followers)),
-    "COMMENT_UPDATED": ((K.MENTIONED, _newly_mentioned),),
-    "INVITATION_ACCEPTED": ((K.INVITATION_ACCEPTED, _inviter),),
-    "TASK_DUE_SOON": ((K.DUE_SOON, _reminded),),
+    EventType.TASK_ASSIGNED: ((K.TASK_ASSIGNED, _assignee),),
+    EventType.COMMENT_CREATED: ((K.MENTIONED, _mentioned), (K.COMMENTED, _followers)),
+    EventType.COMMENT_UPDATED: ((K.MENTIONED, _newly_mentioned),),
+    EventType.INVITATION_ACCEPTED: ((K.INVITATION_ACCEPTED, _inviter),),
+    EventType.TASK_DUE_SOON: ((K.DUE_SOON, _reminded),),
 }
 
 # What must still be there, by the kind of an event's subject. Of other kinds nothing can go.

@@ -2,16 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from domain.base.actor import Actor
-from domain.base.clock import new_id
 from domain.base.permissions import Permission, Role
 from domain.comments import service as comments
-from domain.events.queries import EventRow
 from domain.events.types import NEEDED, EventType
 from domain.labels import service as labels
 from domain.notifications import audience, subscriptions
@@ -20,9 +18,9 @@ from domain.tasks import service as tasks
 from graph.base.ids import global_id
 from tests.client import GraphQL
 from tests.factories import Person, Tenant, execute, make_member, make_project, make_task, rows
-from tests.notifications.telling import events_of, inbox, kinds_by_person, tell, tell_all
-
-ACCEPTED = cast(EventType, "INVITATION_ACCEPTED")
+from tests.invitations.inviting import ACCEPT, invited, make_verified
+from tests.notifications.reading import assigned
+from tests.notifications.telling import inbox, kinds_by_person, tell_all
 
 
 @dataclass(frozen=True)
@@ -227,36 +225,46 @@ async def test_who_has_left_is_not_told(desk: Desk) -> None:
     assert await desk.told() == {"member": ["COMMENTED"]}
 
 
-async def accepted(tenant: Tenant, **data: Any) -> EventRow:
-    """An event of an accepted invitation, as the feature of invitations will write it."""
-    async with tenant.admin.acting() as actor:
-        await labels.create(actor, tenant.org_id, name=f"Label {new_id()}", color="#123456")
-    text = "{" + ",".join(f'"{name}":"{value}"' for name, value in data.items()) + "}"
-    await execute(
-        "UPDATE event SET type = 'INVITATION_ACCEPTED', subject_kind = 'invitation', data = $1, actor_id = $2 "
-        "WHERE org_id = $3 AND seq = (SELECT max(seq) FROM event WHERE org_id = $3)",
-        text,
-        tenant.guest.user_id,
-        tenant.org_id,
-    )
-    return (await events_of(tenant.org_id))[-1]
+async def accepted(tenant: Tenant, meanwhile: Callable[[UUID], Awaitable[None]] | None = None) -> None:
+    """Somebody new accepts an invitation of the admin's after what happens meanwhile; whoever hears of it is told."""
+    person = await make_verified("Eve")
+    invitation_id, token = await invited(tenant, person)
+    if meanwhile is not None:
+        await meanwhile(invitation_id)
+    await person.client.done(ACCEPT, token=token)
+    await tell_all(tenant.org_id)
 
 
-async def test_an_accepted_invitation_goes_to_the_inviter_if_they_may_see_it(
-    acme: Tenant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(NEEDED, ACCEPTED, Permission.INVITATIONS_MANAGE)
+async def test_an_accepted_invitation_goes_to_the_inviter(acme: Tenant) -> None:
+    async def forget_who_invited(invitation_id: UUID) -> None:
+        await execute("UPDATE invitation SET invited_by_id = NULL WHERE id = $1", invitation_id)
 
-    await tell(await accepted(acme, invited_by_id=acme.admin.user_id))
-    await tell(await accepted(acme, invited_by_id=acme.member.user_id))
-    await tell(await accepted(acme))
+    await accepted(acme)
+    await accepted(acme, forget_who_invited)
 
     assert await kinds_by_person(acme.org_id) == {acme.admin.user_id: ["INVITATION_ACCEPTED"]}
+    found = await acme.admin.client.ok("{ viewer { notifications { nodes { title subject { __typename } } } } }")
+    assert found["viewer"]["notifications"]["nodes"] == [
+        {"title": "Eve accepted your invitation", "subject": {"__typename": "Invitation"}}
+    ]
+
+
+async def test_an_inviter_who_may_not_see_invitations_any_more_is_not_told(acme: Tenant) -> None:
+    other = await make_member(acme.org_id, Role.ADMIN)
+    (membership,) = await rows("SELECT id FROM membership WHERE user_id = $1", acme.admin.user_id)
+
+    async def demote_the_inviter(_invitation_id: UUID) -> None:
+        async with other.acting() as actor:
+            await memberships.update(actor, membership["id"], role=Role.MEMBER)
+
+    await accepted(acme, demote_the_inviter)
+
+    assert await kinds_by_person(acme.org_id) == {}
 
 
 async def test_nobody_is_told_of_a_type_that_nobody_may_see(acme: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(NEEDED, ACCEPTED, raising=False)
+    monkeypatch.delitem(NEEDED, EventType.TASK_ASSIGNED)
 
-    await tell(await accepted(acme, invited_by_id=acme.admin.user_id))
+    await assigned(acme, acme.member)
 
-    assert await inbox(acme.admin.user_id) == []
+    assert await inbox(acme.member.user_id) == []
