@@ -11,10 +11,10 @@ from domain.notifications import mails
 from domain.notifications import service as notifications
 from domain.tasks import due
 from jobs.handlers import handler, organization_tick, personal_handler
-from jobs.mails import post
+from jobs.mails import TIMEOUT_S, post
 
 
-@personal_handler("notifications.mail")
+@personal_handler("notifications.mail", timeout_s=TIMEOUT_S)
 async def mail(actor: Actor, event: EventRow, user_id: UUID, adapters: Adapters, _job_id: UUID) -> None:
     """Mail the person what the entry is about, if they want that. A retry carries the same Message-ID."""
     await post(await mails.of(actor, event, user_id), adapters)

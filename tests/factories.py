@@ -138,8 +138,9 @@ async def make_person(name: str = "Ada Lovelace") -> Person:
 
 
 async def make_member(org_id: UUID, role: Role, name: str = "Mia Member") -> Person:
-    """A person with the role in the organization."""
+    """A person with the role in the organization, whose address is verified as that of whoever was invited."""
     person = await make_person(name)
+    await execute("UPDATE users SET email_verified_at = $2 WHERE id = $1", person.user_id, now())
     await execute(
         "INSERT INTO membership (id, org_id, user_id, role, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5)",
         new_id(), org_id, person.user_id, role.value, now(),

@@ -30,8 +30,8 @@ from domain.base.errors import Unavailable
 from domain.base.smtp_address import Encryption, SmtpServer
 
 # A server may take its time to look at a mail before it answers.
-STEP_TIMEOUT_S = 30.0
-SEND_TIMEOUT_S = 90.0
+STEP_TIMEOUT_S = 60.0
+SEND_TIMEOUT_S = 120.0
 QUIT_TIMEOUT_S = 2.0
 _START_TLS = {
     Encryption.TLS: False,

@@ -35,9 +35,9 @@ def mailed_to(listeners: Iterable[Listener]) -> list[UUID]:
 async def of(actor: Actor, event: EventRow, user_id: UUID) -> Mailing | None:
     """What is mailed to the person about the event, as things stand now; None when it is nothing, or nothing any more.
 
-    The actor is the system at work in the event's organization.
-    Nothing is mailed without an entry in the inbox, to who has left the organization or switched the kind off, and of
-    what is gone. `values` always has `user_id`, `organization_name` and `organization_slug`; of an accepted invitation
+    The actor is the system at work in the event's organization. Nothing is mailed without an entry in the inbox, to
+    an address that nobody has verified, to who has left the organization or switched the kind off, and of what is gone.
+    `values` always has `user_id`, `organization_name` and `organization_slug`; of an accepted invitation
     `member_name`, else `task_identifier`, `task_title` and `actor_name`, which may be None; of a mention `excerpt`.
     """
     statement = sql(
@@ -48,7 +48,9 @@ async def of(actor: Actor, event: EventRow, user_id: UUID) -> Mailing | None:
         "JOIN organization ON organization.id = notification.org_id "
         "JOIN membership ON membership.org_id = notification.org_id AND membership.user_id = notification.user_id "
         "AND membership.ended_at IS NULL "
-        "WHERE notification.event_id = {} AND notification.user_id = {} AND notification.org_id = ANY({}::uuid[])",
+        # Whoever signs up with somebody else's address would have them mailed without end.
+        "WHERE users.email_verified_at IS NOT NULL AND notification.event_id = {} AND notification.user_id = {} "
+        "AND notification.org_id = ANY({}::uuid[])",
         event.id,
         user_id,
         list(actor.standings),

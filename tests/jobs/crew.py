@@ -91,6 +91,12 @@ async def hurry(org_id: UUID) -> None:
     )
 
 
+async def hurried(org_id: UUID) -> bool:
+    """Whether nothing is left to do; pauses are cut short."""
+    await hurry(org_id)
+    return await all_done(org_id)
+
+
 @dataclass
 class Crew:
     """Starts workers; those that still run are killed at the end of the block."""

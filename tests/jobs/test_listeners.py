@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from uuid import UUID
 
 import pytest
 import structlog
@@ -21,7 +20,7 @@ from jobs.reactions import Reactions
 from tests.adapters.http_server import Server, serving
 from tests.adapters.test_http import names, only
 from tests.factories import Tenant, make_project, make_task, rows, states_of
-from tests.jobs.crew import all_done, deliveries, hurry, until
+from tests.jobs.crew import deliveries, hurried, until
 from tests.jobs.working import working
 from tests.notifications.telling import events_of
 
@@ -47,12 +46,6 @@ async def changes(tenant: Tenant) -> None:
         await comments.create(actor, task.id, body="secret words")
 
 
-async def has_all_done(org_id: UUID) -> bool:
-    """Whether nothing is left to do; pauses are cut short."""
-    await hurry(org_id)
-    return await all_done(org_id)
-
-
 async def test_a_channel_hears_the_few_things_that_are_for_all(
     settings: Settings, adapters: Adapters, acme: Tenant
 ) -> None:
@@ -60,7 +53,7 @@ async def test_a_channel_hears_the_few_things_that_are_for_all(
     async with serving() as server:
         server.answers = [OFF, OK]
         async with working(*to(server, settings, adapters), ALONE):
-            await until(lambda: has_all_done(acme.org_id))
+            await until(lambda: hurried(acme.org_id))
 
     said = [json.loads(asked.body)["text"] for asked in server.asked]
     assert {*said} >= {
@@ -78,7 +71,7 @@ async def test_a_channel_hears_the_few_things_that_are_for_all(
 async def test_without_a_channel_nothing_is_queued_for_it(settings: Settings, adapters: Adapters, acme: Tenant) -> None:
     await changes(acme)
     async with working(settings, adapters, ALONE):
-        await until(lambda: has_all_done(acme.org_id))
+        await until(lambda: hurried(acme.org_id))
 
     assert await deliveries(acme.org_id, slack.name) == []
     assert len(await deliveries(acme.org_id, note.name)) == len(await events_of(acme.org_id))
@@ -93,7 +86,7 @@ async def test_a_channel_that_is_gone_is_given_up(
         server.answers = [GONE]
         there, reached = to(server, settings, adapters)
         async with working(there, reached if is_set else adapters, ALONE):
-            await until(lambda: has_all_done(acme.org_id))
+            await until(lambda: hurried(acme.org_id))
 
     posted = await deliveries(acme.org_id, slack.name)
     assert {(row["state"], row["attempts"]) for row in posted} == {("DEAD", 1)}
@@ -108,7 +101,7 @@ async def test_each_event_leaves_one_line_that_names_nobody(
     await changes(acme)
     with structlog.testing.capture_logs() as logs:
         async with working(settings, adapters, ALONE):
-            await until(lambda: has_all_done(acme.org_id))
+            await until(lambda: hurried(acme.org_id))
 
     lines = [line for line in logs if line["event"] == "event happened" and line["org_id"] == str(acme.org_id)]
     events = await events_of(acme.org_id)

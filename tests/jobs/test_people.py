@@ -15,9 +15,9 @@ from domain.deliveries import following
 from domain.events.types import EventType
 from jobs.notifications import fan_out, mail
 from jobs.reactions import Reactions
-from tests.adapters.mail_server import MailServer, serving
+from tests.adapters.mail_server import TAKE_AND_HANG_UP, MailServer, serving
 from tests.factories import Tenant, make_project, make_task, rows
-from tests.jobs.crew import all_done, deliveries, hurry, until
+from tests.jobs.crew import deliveries, hurried, until
 from tests.jobs.working import working
 from tests.notifications.telling import events_of
 
@@ -52,12 +52,7 @@ async def test_a_retry_mails_nobody_else_again(
         await comments.create(actor, task.id, body=" ".join(f"@({each.id})" for each in told))
 
     async with working(settings, mailing, MENTIONS):
-
-        async def is_done() -> bool:
-            await hurry(acme.org_id)
-            return await all_done(acme.org_id)
-
-        await until(is_done)
+        await until(lambda: hurried(acme.org_id))
 
     made = await deliveries(acme.org_id, mail.name)
     assert sorted(mail["To"] for mail in server.mails()) == sorted(each.email for each in told)
@@ -65,6 +60,24 @@ async def test_a_retry_mails_nobody_else_again(
     assert sum(row["attempts"] for row in made) == 5
     assert {row["state"] for row in made} == {"DONE"}
     assert {row["user_id"] for row in made} == {each.user_id for each in told}
+
+
+async def test_a_lost_answer_is_the_one_case_of_a_second_mail(
+    settings: Settings, mailing: Adapters, server: MailServer, acme: Tenant
+) -> None:
+    task = await make_task(acme.admin, await make_project(acme.admin, acme))
+    server.script["DATA"] = [TAKE_AND_HANG_UP]
+    async with acme.admin.acting() as actor:
+        await comments.create(actor, task.id, body=f"@({acme.member.id})")
+
+    async with working(settings, mailing, MENTIONS):
+        await until(lambda: hurried(acme.org_id))
+
+    (made,) = await deliveries(acme.org_id, mail.name)
+    first, second = server.mails()
+    assert first["Message-ID"] == second["Message-ID"]
+    assert (first["To"], second["To"]) == (acme.member.email, acme.member.email)
+    assert (made["state"], made["attempts"]) == ("DONE", 2)
 
 
 async def test_a_delivery_for_a_person_is_made_once_and_only_where_one_acts(acme: Tenant, globex: Tenant) -> None:

@@ -105,6 +105,13 @@ async def test_nothing_is_mailed_of_what_is_gone_or_to_who_has_left(acme: Tenant
     assert await mailed(acme, other, acme.member) is not None
 
 
+async def test_nothing_is_mailed_to_an_address_that_nobody_has_verified(acme: Tenant) -> None:
+    (event,) = await assigned(acme, acme.member)
+    await execute("UPDATE users SET email_verified_at = NULL WHERE id = $1", acme.member.user_id)
+
+    assert await mailed(acme, event, acme.member) is None
+
+
 async def test_an_accepted_invitation_names_the_new_member(acme: Tenant) -> None:
     (event,) = await assigned(acme, acme.member)
     await execute("UPDATE notification SET kind = 'INVITATION_ACCEPTED', task_id = NULL WHERE event_id = $1", event.id)
