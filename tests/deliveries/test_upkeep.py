@@ -51,6 +51,13 @@ async def test_what_has_served_its_time_goes_and_nothing_else(acme: Tenant) -> N
         "delivery": "INSERT INTO delivery (id, org_id, kind, source_id, seq, handler, state, attempts, available_at, "
         f"queue_at, created_at, ended_at) VALUES ($1, '{acme.org_id}', 'EVENT', $1, 1, 'h', 'DONE', 1, $2, $2, $2, $2)",
         "tick": "INSERT INTO tick (id, name, period_start, begun_at) VALUES ($1, $1::uuid::text, $2, $2)",
+        "notification": "INSERT INTO notification (id, org_id, user_id, seq, event_id, kind, actor_kind, subject_kind, "
+        "subject_id, read_at, created_at) VALUES ($1, "
+        f"'{acme.org_id}', '{acme.member.user_id}', extract(epoch FROM $2::timestamptz)::bigint, $1, 'COMMENTED', "
+        "'SYSTEM', 'comment', $1, $2, $2)",
+        "account_token": "INSERT INTO account_token (id, user_id, purpose, generation, token_digest, email, entry_id, "
+        f"expires_at, created_at, updated_at) VALUES ($1, '{acme.member.user_id}', $1::uuid::text, 1, uuid_send($1), "
+        "'', $1, $2, $2, $2)",
     }.items():
         made[table] = [new_id(), new_id()]
         await execute(statement, made[table][0], old)

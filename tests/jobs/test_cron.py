@@ -54,9 +54,11 @@ def test_a_period_begins_at_its_hour_of_the_day() -> None:
     assert start(21, 2) == start(21, 15, 30) == start(22, 1, 59) == datetime(2026, 11, 21, 2, tzinfo=UTC)
 
 
-def test_the_clean_up_is_at_two_and_the_rest_every_hour() -> None:
+def test_each_line_has_its_period() -> None:
     assert {line.handler.name: (line.every, line.at) for line in SCHEDULE} == {
         "deliveries.clean": (timedelta(days=1), timedelta(hours=2)),
         "deliveries.measure": (timedelta(hours=1), timedelta(0)),
         "deliveries.check": (timedelta(hours=1), timedelta(minutes=30)),
+        "invitations.expire": (timedelta(minutes=5), timedelta(0)),
+        "tasks.remind": (timedelta(minutes=5), timedelta(0)),
     }
