@@ -21,7 +21,7 @@ from jobs.schedule import Line
 
 LOOK_EVERY_S = 1.0
 # Any constant does, as long as every process takes the same one.
-_LOCK = 5_021_998_010
+LOCK = 5_021_998_010
 AGAIN_AFTER_S, AGAIN_AT_MOST_S = 0.5, 5.0
 
 _log = structlog.get_logger("cron")
@@ -42,7 +42,7 @@ class Cron:
         await endlessly(self._lead, again_after_s=AGAIN_AFTER_S, again_at_most_s=AGAIN_AT_MOST_S)
 
     async def _lead(self) -> None:
-        async with leading(self._settings, _LOCK) as lead:
+        async with leading(self._settings, LOCK) as lead:
             _log.info("leads cron")
             while await lead.lasts():
                 for line in self._lines:

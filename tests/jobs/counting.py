@@ -1,7 +1,7 @@
 """Tables of reactions for tests, whose handlers count what they do in rows of the schema `counting`.
 
 `planwire work --reactions tests.jobs.counting` runs them. What is said of an organization in `counting.wish` makes its
-handlers hold, take long, fail, or kill their process.
+handlers hold, wait, fail, or kill their process.
 """
 
 import asyncio
@@ -20,10 +20,9 @@ from domain.identity.security_log import Action, SecurityEntryRow
 from jobs.handlers import GivenUp, account_handler, handler, organization_tick, outside_handler, tick
 from jobs.schedule import Line
 
-# Longer than a lease, and than what an entry of the queue may lie unspoken for.
-LONG_S = 8.0
 # Whoever holds is killed before.
 HOLD_S = 600.0
+LOOK_EVERY_S = 0.05
 
 TABLES = """
 CREATE SCHEMA IF NOT EXISTS counting;
@@ -40,6 +39,12 @@ async def _wishes(actor: Actor) -> set[str]:
     return {row["what"] for row in rows}
 
 
+async def _wait(actor: Actor, *wishes: str) -> None:
+    """Go on when none of it is wished any more."""
+    while await _wishes(actor) & {*wishes}:  # noqa: ASYNC110  # no event tells
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
 @handler("counting.count")
 async def count(actor: Actor, event: EventRow, _adapters: Adapters) -> None:
     """Count the event, in the transaction that notes it as done."""
@@ -47,8 +52,7 @@ async def count(actor: Actor, event: EventRow, _adapters: Adapters) -> None:
     wishes = await _wishes(actor)
     if "hold" in wishes:
         await asyncio.sleep(HOLD_S)
-    if "long" in wishes:
-        await asyncio.sleep(LONG_S)
+    await _wait(actor, "wait")
     if "fail after" in wishes:
         raise RuntimeError("no mail to ada@example.test\nnor anywhere else")
 
@@ -61,8 +65,7 @@ async def call(actor: Actor, event: EventRow, _adapters: Adapters, job_id: UUID)
     wishes = await _wishes(actor)
     if "hold call" in wishes:
         await asyncio.sleep(HOLD_S)
-    if "long" in wishes:
-        await asyncio.sleep(LONG_S)
+    await _wait(actor, "wait", "wait call")
     if "fail call" in wishes:
         raise RuntimeError("the service is away")
     if "give up" in wishes:
@@ -105,7 +108,7 @@ SCHEDULE = (
     Line(beat, every=timedelta(seconds=1)),
     Line(
         beat_each,
-        every=timedelta(seconds=2),
+        every=timedelta(seconds=1),
         organizations="SELECT org_id FROM counting.wish WHERE what = 'beat' AND $1::timestamptz IS NOT NULL",
     ),
 )

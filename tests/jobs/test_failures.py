@@ -1,13 +1,24 @@
 """What fails is tried again, is dead in the end, and goes on when the operator says so; nothing else waits for it."""
 
-import asyncio
 import signal
 from collections import Counter
 from typing import Any
 
 from domain.deliveries.claims import TRIES
 from tests.factories import Tenant, execute, rows
-from tests.jobs.crew import Crew, all_done, calls, deliveries, effects, hurry, make_labels, until, wish
+from tests.jobs.crew import (
+    Crew,
+    all_done,
+    calls,
+    deliveries,
+    effects,
+    end_leases,
+    ended,
+    hurry,
+    make_labels,
+    until,
+    wish,
+)
 
 
 async def _dead(tenant: Tenant, handler: str) -> list[dict[str, Any]]:
@@ -38,18 +49,16 @@ async def test_what_fails_is_dead_after_all_tries_and_done_when_retried(
     await until(lambda: all_done(globex.org_id))
     assert await effects(globex.org_id) == {1: 1}
 
-    listed = await workers.command("jobs", "dead")
-    (line,) = [line for line in listed.stdout.splitlines() if acme.slug in line]
+    _, listed = await workers.command("jobs", "dead")
+    (line,) = [line for line in listed.splitlines() if acme.slug in line]
     assert line.startswith(f"{row['id']}  counting.count  {acme.slug}  {TRIES} attempts  ")
     assert line.endswith("h  RuntimeError: no mail to [redacted]")
 
     await wish(acme)
-    retried = await workers.command("jobs", "retry", str(row["id"]))
-    assert (retried.returncode, retried.stdout) == (0, "1 to be tried again\n")
+    assert await workers.command("jobs", "retry", str(row["id"])) == (0, "1 to be tried again\n")
     await until(lambda: all_done(acme.org_id))
     assert await effects(acme.org_id) == {1: 1}
-    again = await workers.command("jobs", "retry", str(row["id"]))
-    assert (again.returncode, again.stdout) == (1, "")
+    assert await workers.command("jobs", "retry", str(row["id"])) == (1, "")
     assert await effects(acme.org_id) == {1: 1}
 
 
@@ -67,8 +76,7 @@ async def test_all_that_is_dead_is_retried_at_once(workers: Crew, acme: Tenant) 
     assert [row["attempts"] for row in await deliveries(acme.org_id, "counting.call")] == [1] * 3
 
     await wish(acme)
-    retried = await workers.command("jobs", "retry", "--all")
-    assert retried.stdout == "3 to be tried again\n"
+    assert await workers.command("jobs", "retry", "--all") == (0, "3 to be tried again\n")
     await until(lambda: all_done(acme.org_id))
     assert Counter(call["seq"] for call in await calls(acme.org_id)) == {1: 2, 2: 2, 3: 2}
 
@@ -80,7 +88,8 @@ async def test_a_job_that_kills_its_workers_is_dead_in_the_end(workers: Crew, ac
     worker = await workers.start("--concurrency", "1")
 
     for _ in range(TRIES):
-        assert await asyncio.to_thread(worker.wait, 90) == -signal.SIGKILL
+        assert await ended(worker) == -signal.SIGKILL
+        await end_leases(acme.org_id)
         worker = await workers.start("--concurrency", "1")
 
     (row,) = await _dead(acme, "counting.call")
@@ -112,8 +121,8 @@ async def test_what_takes_too_long_at_the_end_is_given_back(workers: Crew, acme:
     await make_labels(acme, 1)
     await until(lambda: calls(acme.org_id))
 
-    worker.send_signal(signal.SIGTERM)
-    assert await asyncio.to_thread(worker.wait, 60) == 0
+    worker.terminate()
+    assert await ended(worker) == 0
 
     (row,) = await deliveries(acme.org_id, "counting.call")
     assert (row["state"], row["attempts"], row["claim"], row["last_error"]) == ("PENDING", 0, None, None)

@@ -5,6 +5,12 @@ import signal
 from collections import Counter
 from uuid import UUID
 
+from redis.asyncio import Redis
+
+from domain.base.settings import Settings
+from domain.deliveries.claims import LEASE
+from jobs.broker import GROUP, QUEUE
+from jobs.cron import LOCK
 from tests.factories import Tenant, execute, rows
 from tests.jobs.crew import (
     Crew,
@@ -82,38 +88,59 @@ async def test_a_killed_workers_call_is_made_again_under_the_same_id(workers: Cr
 
 
 async def test_a_long_job_runs_once_with_idle_workers_beside_it(workers: Crew, acme: Tenant) -> None:
-    await wish(acme, "long")
+    await wish(acme, "wait")
     for _ in range(2):
         await workers.start()
     await make_labels(acme, 1)
+    # The lease of the one was kept beyond two of its lengths; the lock of the other has then lasted for as long.
+    kept = "SELECT FROM delivery WHERE org_id = $1 AND available_at > created_at + 2.5 * $2::interval"
+    await until(lambda: rows(kept, acme.org_id, LEASE))
+    await wish(acme)
 
     await once_each(acme.org_id, 1)
     assert len(await calls(acme.org_id)) == 1
     assert [row["attempts"] for row in await deliveries(acme.org_id, "counting.call")] == [1]
 
 
-async def test_jobs_spread_over_the_workers(workers: Crew, acme: Tenant) -> None:
-    for _ in range(2):
-        await workers.start("--only", "worker", "--concurrency", "2")
-    await make_labels(acme, 60)
+async def test_jobs_spread_over_the_workers(workers: Crew, settings: Settings, acme: Tenant) -> None:
+    await wish(acme, "wait call")
+    pids = {(await workers.start("--only", "worker", "--concurrency", "2")).pid for _ in range(2)}
+    await make_labels(acme, 20)
     await workers.start("--only", "relay")
 
-    await once_each(acme.org_id, 60)
-    by_worker = Counter(call["pid"] for call in await calls(acme.org_id))
-    assert len(by_worker) == 2
-    assert min(by_worker.values()) >= 10
+    async def are_full() -> bool:
+        return len(await calls(acme.org_id)) == 4
+
+    await until(are_full)
+    # Each has what it can do at a time, and nobody keeps more to himself.
+    assert Counter(call["pid"] for call in await calls(acme.org_id)) == dict.fromkeys(pids, 2)
+    async with Redis.from_url(str(settings.redis_url)) as redis:
+        assert (await redis.xpending(QUEUE, GROUP))["pending"] == 4
+    await wish(acme)
+    await once_each(acme.org_id, 20)
 
 
 async def test_a_worker_that_is_asked_to_end_finishes_what_runs(workers: Crew, acme: Tenant) -> None:
-    await wish(acme, "long")
-    worker = await workers.start()
+    await wish(acme, "wait call")
+    worker = await workers.start_command()
     await make_labels(acme, 1)
     await until(lambda: calls(acme.org_id))
 
-    worker.send_signal(signal.SIGTERM)
-    status = await asyncio.to_thread(worker.wait, 60)
+    async def leads() -> bool:
+        locks = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND (classid, objid) = ($1, $2)"
+        return bool(await rows(locks, *divmod(LOCK, 2**32)))
 
-    assert status == 0
+    async def has_heard() -> bool:
+        # Who is asked to end gives back the lead of cron at once.
+        return not await leads()
+
+    await until(leads)
+    worker.send_signal(signal.SIGTERM)
+    await until(has_heard)
+    (row,) = await deliveries(acme.org_id, "counting.call")
+    assert (row["state"], row["claim"] is None, worker.poll()) == ("PENDING", False, None)
+    await wish(acme)
+    assert await asyncio.to_thread(worker.wait, 60) == 0
     assert [row["state"] for row in await deliveries(acme.org_id, "counting.call")] == ["DONE"]
     assert await effects(acme.org_id) == {1: 1}
 

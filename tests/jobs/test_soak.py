@@ -6,10 +6,9 @@ In the suite it is short; `bin/test --long -k soak` makes 5,000 changes. `--seed
 import asyncio
 import random
 import secrets
-import signal
-import subprocess
 import sys
 from collections import Counter
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import pytest
 
 from domain.base.settings import Settings
 from tests.factories import Tenant, make_tenant, rows
-from tests.jobs.crew import Crew, all_done, calls, effects, kill, until
+from tests.jobs.crew import Crew, all_done, calls, effects, ended, kill, until
 from tests.live_log.fleet import BusyError, Fleet
 from tests.live_log.lossy_redis import LossyRedis
 
@@ -60,7 +59,7 @@ class Troubles:
         self._fleet = fleet
         self._redis = redis
         self._calm_s = calm_s
-        self._crew: list[subprocess.Popen[str]] = []
+        self._crew: list[ForkServerProcess] = []
         self.counts: Counter[str] = Counter()
 
     async def begin(self) -> None:
@@ -83,8 +82,8 @@ class Troubles:
 
     async def _end_worker(self) -> None:
         worker = self._crew.pop(0)
-        worker.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(worker.wait, 60)
+        worker.terminate()
+        assert await ended(worker) == 0
         self._crew.append(await self._workers.start())
 
     async def _lose_redis(self) -> None:
