@@ -66,6 +66,8 @@ async def run(
     worker = Worker(
         reactions.by_name, adapters, broker, concurrency or settings.database_pool_size - system_size(settings)
     )
+    # Wakes who follows an inbox that a job has changed.
+    bell = asyncio.create_task(Bell(adapters.inboxes).run())
     works: dict[Part, Coroutine[Any, Any, None]] = {
         Part.RELAY: relay.run(),
         Part.WORKER: worker.run(ending, finish_within_s),

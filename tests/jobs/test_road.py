@@ -7,12 +7,14 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
+from domain.adapters.pubsub import INBOXES, PubSub
 from domain.base.settings import Settings
 from domain.deliveries.claims import LEASE
 from jobs.broker import GROUP, QUEUE
 from jobs.cron import LOCK
 from tests.factories import Tenant, execute, rows
 from tests.jobs.crew import (
+    PATIENCE_S,
     Crew,
     all_done,
     calls,
@@ -23,6 +25,7 @@ from tests.jobs.crew import (
     until,
     wish,
 )
+from tests.notifications.reading import assignments
 
 
 async def once_each(org_id: UUID, count: int) -> None:
@@ -193,3 +196,19 @@ async def test_an_account_entry_has_its_effect_once(workers: Crew, acme: Tenant)
     left = await rows("SELECT FROM security_entry WHERE user_id = $1 AND relayed_at IS NULL", acme.member.user_id)
     assert left == []
     await execute("DELETE FROM security_entry WHERE user_id = $1", acme.member.user_id)
+
+
+async def test_people_hear_at_once_of_what_jobs_put_into_their_inboxes(
+    workers: Crew, settings: Settings, acme: Tenant
+) -> None:
+    await workers.start("--reactions", "jobs.reactions", "--only", "relay,worker")
+    inboxes = PubSub(str(settings.redis_url), INBOXES)
+    wakes = inboxes.wakes()
+    # From here on nothing is missed.
+    assert await anext(wakes) is None
+
+    await assignments(acme, acme.member, 1)
+
+    async with asyncio.timeout(PATIENCE_S):
+        assert await anext(wakes) == frozenset({acme.member.user_id})
+    await inboxes.close()
