@@ -10,7 +10,7 @@ A key beside the stream tells whether Redis still is the one that we knew.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -96,14 +96,16 @@ class StreamBroker(RedisStreamBroker):
         while True:
             try:
                 if loop.time() >= look_at:
-                    for id, data in await self._left_behind():
-                        yield self._entry(id, data)
+                    if left := await self._left_behind():
+                        yield self._entry(*left)
+                        # Where one was, there may be more.
+                        continue
                     look_at = loop.time() + LOOK_EVERY_S
                 fetched = await self._redis.xreadgroup(GROUP, self.consumer_name, {QUEUE: ">"}, 1, block=self.block)
                 is_told = False
                 for _, entries in fetched or []:
                     for id, fields in entries:
-                        yield self._entry(id, fields[b"data"])
+                        yield self._entry(id, fields)
             except (RedisError, OSError, TimeoutError) as fault:
                 # Redis is new, or was emptied while it was waited for.
                 if str(fault).startswith(("NOGROUP", "UNBLOCKED")) and await self._made_group():
@@ -124,7 +126,7 @@ class StreamBroker(RedisStreamBroker):
         """Speak for an entry no more, whether it was acknowledged or not."""
         self._running.pop(ack, None)
 
-    def _entry(self, id: bytes, data: bytes) -> AckableMessage:
+    def _entry(self, id: bytes, fields: Mapping[bytes, bytes]) -> AckableMessage:
         async def ack() -> None:
             async with self._asking(), self._redis.pipeline(transaction=True) as commands:
                 commands.xack(QUEUE, GROUP, id)
@@ -132,19 +134,20 @@ class StreamBroker(RedisStreamBroker):
                 await commands.execute()
 
         self._running[ack] = id
-        return AckableMessage(data=data, ack=ack)
+        # What is not ours has no data: Taskiq cannot read it, and acknowledges it.
+        return AckableMessage(data=fields.get(b"data", b""), ack=ack)
 
-    async def _left_behind(self) -> list[tuple[bytes, bytes]]:
-        """An entry that nobody has spoken for lately, ours from now on; none when there is none."""
+    async def _left_behind(self) -> tuple[bytes, Mapping[bytes, bytes]] | None:
+        """An entry that nobody has spoken for lately, ours from now on; None when there is none."""
         for pending in await self._redis.xpending_range(QUEUE, GROUP, "-", "+", 100, idle=IDLE_MS):
             if (id := pending["message_id"]) in self._running.values():
                 continue
             for claimed, fields in await self._redis.xclaim(QUEUE, GROUP, self.consumer_name, IDLE_MS, [id]):
                 if fields:
-                    return [(claimed, fields[b"data"])]
+                    return claimed, fields
                 # The entry itself is gone: what is left is that it was pending.
                 await self._redis.xack(QUEUE, GROUP, id)
-        return []
+        return None
 
     async def _made_group(self) -> bool:
         """Whether there is a group now, made by us or by another worker."""

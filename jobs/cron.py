@@ -14,6 +14,7 @@ import structlog
 
 from domain.base.clock import now
 from domain.base.endless import endlessly
+from domain.base.errors import RequestError
 from domain.base.leadership import leading
 from domain.base.settings import Settings
 from domain.deliveries import ticks
@@ -46,7 +47,12 @@ class Cron:
             _log.info("leads cron")
             while await lead.lasts():
                 for line in self._lines:
-                    await self._begin(line, now())
+                    try:
+                        await self._begin(line, now())
+                    except Exception as fault:
+                        # The others do not wait for it, and it comes again with the next look.
+                        told = None if isinstance(fault, RequestError) else fault
+                        _log.error("a period cannot begin", line=line.handler.name, exc_info=told)
                 await asyncio.sleep(LOOK_EVERY_S)
         _log.warning("has lost the lead of cron")
 

@@ -56,8 +56,8 @@ class Relay:
     async def run(self) -> None:
         """Relay and queue until cancelled."""
         async with asyncio.TaskGroup() as group:
-            steps = (self._listen, self._relay_grown, self._relay_all, self._queue, self._forget_consumers)
-            for step in steps:
+            steps = (self._listen, self._relay_grown, self._relay_all, self._relay_accounts, self._queue)
+            for step in (*steps, self._forget_consumers):
                 group.create_task(endlessly(step, again_after_s=AGAIN_AFTER_S, again_at_most_s=AGAIN_AT_MOST_S))
 
     def wake(self) -> None:
@@ -81,6 +81,10 @@ class Relay:
     async def _relay_all(self) -> None:
         """Relay what nobody told of."""
         await self._relay(None)
+        await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _relay_accounts(self) -> None:
+        """Relay what happened to accounts, which nobody tells of."""
         while True:
             relayed = await relaying.relay_accounts(self._accounts)
             if relayed.deliveries:

@@ -166,8 +166,7 @@ class Worker:
             task.cancel()
         if left:
             await asyncio.wait(left, timeout=RELEASE_WITHIN_S)
-        for claim in left.values():
-            # Where this fails the lease ends by itself.
-            with suppress(Exception):
-                async with asyncio.timeout(RELEASE_WITHIN_S):
-                    await claims.release(claim)
+        # Where this fails the leases end by themselves.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RELEASE_WITHIN_S):
+                await asyncio.gather(*map(claims.release, left.values()), return_exceptions=True)
