@@ -25,6 +25,7 @@ from domain.base.connection import Connection, TenantSet, setting
 from domain.base.connections import GIVE_BACK_TIMEOUT_S, Kept, Pool
 from domain.base.database_address import (
     CONNECT_TIMEOUT_S,
+    PROBES,
     address_of,
     reaching,
     role_names,
@@ -159,6 +160,7 @@ async def connect(settings: Settings, *, system_size: int | None = None) -> None
             # two.
             "plan_cache_mode": "force_generic_plan",
             "jit": "off",
+            **PROBES,
         },
         "timeout": CONNECT_TIMEOUT_S,
         "command_timeout": COMMAND_TIMEOUT_S,

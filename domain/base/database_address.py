@@ -29,6 +29,9 @@ MODELS = (
 
 # For the first connection of a process, to a server that may be far away.
 CONNECT_TIMEOUT_S = 10.0
+# Settings of a session. When a machine of ours has gone without a word, the server finds out by these probes, after 5
+# to 8 s, and lets go of what it had locked.
+PROBES = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "3"}
 
 
 class Unreachable(Exception):

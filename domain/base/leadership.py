@@ -10,13 +10,11 @@ from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 
-from domain.base.database_address import CONNECT_TIMEOUT_S, address_of, role_names, role_password
+from domain.base.database_address import CONNECT_TIMEOUT_S, PROBES, address_of, role_names, role_password
 from domain.base.settings import Settings
 
 ASK_EVERY_S = 1.0
 CLOSE_TIMEOUT_S = 2.0
-# A peer that has gone without a word is found out by these probes, after 5 to 8 s.
-_PROBES = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "3"}
 
 
 class Lead:
@@ -47,7 +45,7 @@ async def leading(settings: Settings, number: int) -> AsyncIterator[Lead]:
         user=app_role,
         password=role_password(settings, app_role),
         timeout=CONNECT_TIMEOUT_S,
-        server_settings=_PROBES,
+        server_settings=PROBES,
     )
     try:
         while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", number):  # noqa: ASYNC110  # no event tells
