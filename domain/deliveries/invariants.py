@@ -32,6 +32,10 @@ INVARIANTS: dict[str, str] = {
         "SELECT org_id FROM event_counter WHERE seq <> (SELECT coalesce(max(event.seq), 0) FROM event "
         "WHERE event.org_id = event_counter.org_id)"
     ),
+    "inbox_counts": (
+        "SELECT user_id FROM inbox WHERE seq < (SELECT max(notification.seq) FROM notification "
+        "WHERE notification.user_id = inbox.user_id)"
+    ),
     "chain_head_fits": (
         "SELECT event_counter.org_id FROM event_counter JOIN event "
         "ON event.org_id = event_counter.org_id AND event.seq = event_counter.seq "
