@@ -76,8 +76,6 @@ async def run(
     for part in set(Part) - set(parts):
         works.pop(part).close()
     tasks = {part: asyncio.create_task(work) for part, work in works.items()}
-    # Inboxes are changed by jobs.
-    bell = asyncio.create_task(Bell(adapters.inboxes).run())
     try:
         await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
     finally:

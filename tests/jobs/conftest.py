@@ -7,7 +7,13 @@ import pytest
 
 from domain.adapters.wiring import Adapters
 from domain.base.settings import Settings
-from tests.jobs.crew import Crew, crew
+from tests.jobs.crew import Crew, crew, leave_the_past
+
+
+@pytest.fixture
+async def quiet(settings: Settings, adapters: Adapters) -> None:
+    """Nothing of earlier tests is left to do."""
+    await leave_the_past(settings)
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ from tests.jobs.crew import deliveries, hurried, until
 from tests.jobs.working import working
 from tests.notifications.telling import events_of
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 ALONE = Reactions(events={}, accounts={}, lines=())
 OFF = b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"

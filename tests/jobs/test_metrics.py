@@ -10,7 +10,7 @@ from tests.jobs.crew import Crew, calls, make_labels, until, wish
 
 async def test_dead_jobs_are_counted_where_prometheus_looks(workers: Crew, acme: Tenant) -> None:
     await wish(acme, "give up")
-    process = await workers.start("--metrics-port", "0")
+    process = await workers.start_command("--metrics-port", "0")
     assert process.stdout is not None
     line = process.stdout.readline().strip()
     await make_labels(acme, 2)

@@ -92,7 +92,7 @@ async def test_accounts_do_not_wait_for_logs(
     entry = "INSERT INTO security_entry (id, user_id, at, action) VALUES ($1, $2, now(), 'SIGNED_IN')"
     await execute(entry, entry_id := new_id(), acme.member.user_id)
     broker, owner = StreamBroker(str(settings.redis_url)), await asyncpg.connect(settings.database_url)
-    relay = Relay(Reactions.of(counting), adapters.pubsub, broker)
+    relay = Relay(Reactions.of(counting), settings, adapters.pubsub, broker)
     try:
         async with owner.transaction():
             await owner.execute("LOCK TABLE relay_position")

@@ -21,6 +21,8 @@ from tests.jobs.crew import deliveries, hurried, until
 from tests.jobs.working import working
 from tests.notifications.telling import events_of
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 MENTIONS = Reactions(events={EventType.COMMENT_CREATED: (fan_out,)}, accounts={}, listeners=(), lines=())
 
 
