@@ -14,7 +14,9 @@ from domain.deliveries.queueing import Due
 from jobs.broker import StreamBroker
 from tests.factories import Tenant, execute, rows
 from tests.jobs.counting import REACTIONS
-from tests.jobs.crew import Crew, all_done, deliveries, effects, kill, make_labels, until
+from tests.jobs.crew import Crew, all_done, calls, deliveries, effects, kill, make_labels, until
+from tests.jobs.test_soak import LABEL
+from tests.live_log.fleet import Fleet
 from tests.live_log.lossy_redis import LossyRedis
 
 NAMES = {str(type_): [handler.name for handler in handlers] for type_, handlers in REACTIONS.items()}
@@ -129,3 +131,21 @@ async def test_a_redis_that_is_killed_with_jobs_in_it_comes_back_empty_and_nothi
     await until(lambda: all_done(acme.org_id))
     (head,) = await rows("SELECT seq FROM event_counter WHERE org_id = $1", acme.org_id)
     assert await effects(acme.org_id) == Counter(range(1, head["seq"] + 1))
+
+
+async def test_an_api_that_is_killed_after_its_commit_has_told_nobody_and_nothing_is_lost(
+    workers: Crew, settings: Settings, acme: Tenant, tmp_path: Path
+) -> None:
+    # As if each process died before its wake-up had left.
+    redis = LossyRedis(tmp_path, lambda: True)
+    async with redis.running():
+        workers.redis_url = redis.url
+        await workers.start()
+        fleet = Fleet(settings, redis.url, tmp_path)
+        async with fleet.running(1):
+            await fleet.change(LABEL, acme.admin.token, id=acme.id, name="last words")
+            await fleet.lose(0)
+
+        await until(lambda: all_done(acme.org_id))
+        assert await effects(acme.org_id) == {1: 1}
+        assert [call["seq"] for call in await calls(acme.org_id)] == [1]

@@ -58,10 +58,13 @@ class Fleet:
     def _begin(self) -> Started:
         return self._stack.enter_context(started("serve", "--port", "0", **self._environ))
 
+    async def lose(self, place: int) -> None:
+        """Kill a process without a word."""
+        await asyncio.to_thread(self._processes[place].end, signal.SIGKILL)
+
     async def lose_one(self, place: int) -> None:
         """Kill a process without a word; another one takes its place at another port."""
-        killed = self._processes[place]
-        await asyncio.to_thread(killed.end, signal.SIGKILL)
+        await self.lose(place)
         self._processes[place] = await asyncio.to_thread(self._begin)
 
     async def answer(self, document: str, token: str, **variables: Any) -> Any:
