@@ -47,6 +47,8 @@ async def serving(settings: Settings, directory: Path, *arguments: str) -> Async
         "DATABASE_POOL_SIZE": "8",
         "REDIS_URL": settings.redis_url or "",
         "SECRET_KEY": settings.secret_key,
+        # It would warn that no mail is sent.
+        "SMTP_URL": "smtp://127.0.0.1:9?starttls=off",
         "PLANWIRE_DATA": str(directory),
     }
     with contextlib.ExitStack() as stack:

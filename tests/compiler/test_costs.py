@@ -38,6 +38,7 @@ WARM = 2
 RUNS = 50
 # Blocks of memory of a run. The caches and free lists of the process, and the test, keep about one; asyncio's own loop
 # keeps cancelled timers for a while, which the servers' uvloop does not.
+ROUNDS = 3
 MOST_KEPT = 10
 OURS = "ours:"
 OURS_KINDS = (Operation, Context, Compiled, asyncpg.Record)
@@ -266,16 +267,19 @@ async def test_an_operation_leaves_nothing_behind(app: ASGIApp, places: Places, 
     requests = places.asked(name, places.of(name))
     await run(app, requests, WARM)
 
-    with no_collector():
-        before = sys.getallocatedblocks()
-        await run(app, requests, RUNS)
-        garbage = collected()
-        kept = sys.getallocatedblocks() - before
+    kept = []
+    # What others in the process leave meanwhile may be among it, but not each time as much.
+    while not kept or (min(kept) > MOST_KEPT * RUNS and len(kept) < ROUNDS):
+        with no_collector():
+            before = sys.getallocatedblocks()
+            await run(app, requests, RUNS)
+            garbage = collected()
+            kept.append(sys.getallocatedblocks() - before)
 
-    assert [kind for kind in garbage if kind.startswith(OURS)] == []
-    # What others in the process leave meanwhile may be among it.
-    assert garbage.total() < RUNS, garbage
-    assert kept <= MOST_KEPT * RUNS
+        assert [kind for kind in garbage if kind.startswith(OURS)] == []
+        assert garbage.total() < RUNS, garbage
+
+    assert min(kept) <= MOST_KEPT * RUNS, kept
 
 
 CURSOR = "query ($id: ID!) { organization(id: $id) { eventCursor } }"

@@ -10,7 +10,10 @@ from types import ModuleType
 from typing import Any
 
 import domain
+from domain.base import row_security
+from domain.base.database_address import address_of, role_names
 from domain.base.reads import Counts, ForActor, Many, One, Pages
+from domain.base.settings import Settings
 from domain.base.sql import TRUE
 from graph.compiler import run
 from graph.compiler.plan import Plans
@@ -112,6 +115,18 @@ async def without_policies(ledger: Ledger) -> AsyncIterator[None]:
 async def _row_security(ledger: Ledger, verb: str) -> None:
     for table in ledger.tables:
         await ledger.owner.execute(f"ALTER TABLE {table} {verb} ROW LEVEL SECURITY")
+
+
+@asynccontextmanager
+async def every_right(ledger: Ledger, settings: Settings) -> AsyncIterator[None]:
+    """Let the application role do everything that the policies let it."""
+    app, _ = role_names(address_of(settings)["database"])
+    for table in ledger.tables:
+        await ledger.owner.execute(f'GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO "{app}"')
+    try:
+        yield
+    finally:
+        await row_security.secure(ledger.owner, settings)
 
 
 @asynccontextmanager
