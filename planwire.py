@@ -33,7 +33,7 @@ from graph.app import create_app, metrics_alone
 from graph.server import BACKLOG, REQUESTS_DEADLINE_S, calm_collector, take_descriptors
 from graph.server import configuration as server_configuration
 from jobs.reactions import Reactions
-from jobs.run import FINISH_WITHIN_S, Part
+from jobs.run import FINISH_WITHIN_S, Part, system_size
 from jobs.run import connected as jobs_connected
 from jobs.run import run as run_jobs
 from planwire_processes import CommandError, keep, run
@@ -181,6 +181,9 @@ def _work(options: argparse.Namespace) -> int:
     """Do what follows commits: relay events, run jobs, keep the schedule."""
     settings = _settings(options)
     reactions = Reactions.of(importlib.import_module(options.reactions)) if options.reactions else Reactions()
+    most = settings.database_pool_size - system_size(settings)
+    if options.concurrency is not None and options.concurrency > most:
+        raise CommandError(f"--concurrency is at most {most} with DATABASE_POOL_SIZE={settings.database_pool_size}", 2)
 
     async def work(metrics: socket.socket | None) -> None:
         async with embedded.servers(settings, guest=True) as live:

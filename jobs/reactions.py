@@ -28,7 +28,10 @@ ACCOUNT_REACTIONS: Mapping[Action, tuple[AccountHandler, ...]] = {Action(name): 
 
 @dataclass(frozen=True)
 class Reactions:
-    """The tables, and each handler by its name. Raises ValueError when two handlers have one name."""
+    """The tables, and each handler by its name.
+
+    Raises ValueError when two handlers have one name, or one is listed twice for a type of event.
+    """
 
     events: Mapping[EventType, tuple[EventHandler, ...]] = field(default_factory=lambda: REACTIONS)
     accounts: Mapping[Action, tuple[AccountHandler, ...]] = field(default_factory=lambda: ACCOUNT_REACTIONS)
@@ -47,6 +50,12 @@ class Reactions:
             if by_name.setdefault(each.name, each) is not each:
                 raise ValueError(f"two handlers are named {each.name}")
         object.__setattr__(self, "by_name", by_name)
+        for type_ in EventType:
+            heard = [listener.handler for listener in self.listeners if type_ in listener.types]
+            names = [each.name for each in (*self.events.get(type_, ()), *heard)]
+            # One delivery is made of an event for a handler; a second would stop the relay.
+            if len(set(names)) < len(names):
+                raise ValueError(f"a handler is listed twice for {type_}: {', '.join(names)}")
 
     def names_by_type(self, settings: Settings) -> dict[str, list[str]]:
         """Type of event -> the names of the handlers that this deployment has do something about it."""

@@ -6,10 +6,12 @@ from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import Any
 
+from domain.adapters.bell import Bell
 from domain.adapters.wiring import Adapters
 from domain.base import database
 from domain.base.settings import Settings
-from domain.notifications.follow import Bell
+from domain.events import log
+from domain.notifications import service as inboxes
 from jobs.broker import StreamBroker
 from jobs.cron import Cron
 from jobs.reactions import Reactions
@@ -66,8 +68,11 @@ async def run(
     worker = Worker(
         reactions.by_name, adapters, broker, concurrency or settings.database_pool_size - system_size(settings)
     )
-    # Wakes who follows an inbox that a job has changed.
-    bell = asyncio.create_task(Bell(adapters.inboxes).run())
+    # For who follows a log that a job has written to, or an inbox.
+    bells = [
+        asyncio.create_task(Bell(pubsub, told).run())
+        for pubsub, told in ((adapters.pubsub, log.told), (adapters.inboxes, inboxes.told))
+    ]
     works: dict[Part, Coroutine[Any, Any, None]] = {
         Part.RELAY: relay.run(),
         Part.WORKER: worker.run(ending, finish_within_s),
@@ -85,8 +90,9 @@ async def run(
                 task.cancel()
         # The worker's own deadlines bound this.
         ended = await asyncio.gather(*tasks.values(), return_exceptions=True)
-        bell.cancel()
-        await asyncio.wait([bell])
+        for bell in bells:
+            bell.cancel()
+        await asyncio.wait(bells)
         await broker.shutdown()
         await adapters.close()
     for fault in ended:

@@ -17,6 +17,7 @@ from uuid import UUID
 
 import structlog
 
+from domain.adapters.bell import Bell
 from domain.adapters.pubsub import PubSub
 from domain.base import telemetry
 from domain.base.actor import Actor
@@ -42,7 +43,6 @@ LOGS_AT_ONCE = 50
 # After the database refused an answer: the first wait, and the longest.
 AGAIN_AFTER_S = 0.1
 AGAIN_AT_MOST_S = 2.0
-TELL_AT_MOST_EVERY_S = 0.01
 
 _log = structlog.get_logger("follow")
 
@@ -99,17 +99,16 @@ class Follower:
         self._pubsub = pubsub
         self._tails: dict[UUID, _Tail] = {}
         self._grown: set[UUID] = set()
-        self._to_tell: set[UUID] = set()
         self._has_grown = asyncio.Event()
-        self._has_to_tell = asyncio.Event()
+        self._bell = Bell(pubsub, log.told)
 
     async def run(self) -> None:
         """Read and wake until cancelled."""
-        with log.told(self._committed):
-            async with asyncio.TaskGroup() as group:
-                for step in (self._tell, self._listen, self._look, self._read):
-                    again = endlessly(step, again_after_s=AGAIN_AFTER_S, again_at_most_s=AGAIN_AT_MOST_S)
-                    group.create_task(again)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._bell.run())
+            for step in (self._listen, self._look, self._read):
+                again = endlessly(step, again_after_s=AGAIN_AFTER_S, again_at_most_s=AGAIN_AT_MOST_S)
+                group.create_task(again)
 
     async def place(self, settings: Settings, actor: Actor, org_id: UUID, after: str | None) -> tuple[int, int]:
         """The number to go on from, the log's last when there is no cursor, and the log's last.
@@ -185,20 +184,6 @@ class Follower:
         if grown := self._tails.keys() & org_ids:
             self._grown |= grown
             self._has_grown.set()
-
-    def _committed(self, org_ids: Collection[UUID]) -> None:
-        self._to_tell |= set(org_ids)
-        self._has_to_tell.set()
-
-    async def _tell(self) -> None:
-        """Wake all processes, this one too, for what this one has committed."""
-        await self._has_to_tell.wait()
-        self._has_to_tell.clear()
-        org_ids, self._to_tell = self._to_tell, set()
-        # Where this fails, everybody finds it at the next look.
-        await self._pubsub.wake(org_ids)
-        # The first of a burst is told at once, the rest of it together: telling costs as much as a statement.
-        await asyncio.sleep(TELL_AT_MOST_EVERY_S)
 
     async def _listen(self) -> None:
         async for org_ids in self._pubsub.wakes():

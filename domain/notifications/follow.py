@@ -1,6 +1,5 @@
 """Reading on in an inbox, for as long as its owner wants to.
 
-Bell: one in every process that changes inboxes; it wakes all processes through Redis for what this one has committed.
 Inboxes: one in every process that people follow their inboxes in. A wake-up is a hint: the states of all followed
 inboxes are looked at once a second, so one that is lost costs a second and never an entry. Each follower reads for
 itself, from its own place: an inbox has few followers. Numbers follow the order of commits, so whoever has seen a
@@ -12,6 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Ite
 from contextlib import contextmanager, suppress
 from uuid import UUID
 
+from domain.adapters.bell import Bell
 from domain.adapters.pubsub import PubSub
 from domain.base.actor import Actor
 from domain.base.database import acting_for
@@ -26,7 +26,6 @@ PAGE = 50
 # After the database or Redis refused an answer: the first wait, and the longest.
 AGAIN_AFTER_S = 0.1
 AGAIN_AT_MOST_S = 2.0
-TELL_AT_MOST_EVERY_S = 0.01
 
 Recheck = Callable[[], Awaitable[None]]
 """Brings the caller's standings up to the present. Raises when the caller may not follow any more."""
@@ -34,33 +33,6 @@ Recheck = Callable[[], Awaitable[None]]
 
 async def _again(step: Callable[[], Awaitable[None]]) -> None:
     await endlessly(step, again_after_s=AGAIN_AFTER_S, again_at_most_s=AGAIN_AT_MOST_S)
-
-
-class Bell:
-    """Wakes all processes, this one too, for the inboxes that this one has changed. `run` does it."""
-
-    def __init__(self, pubsub: PubSub) -> None:
-        self._pubsub = pubsub
-        self._to_tell: set[UUID] = set()
-        self._has_to_tell = asyncio.Event()
-
-    async def run(self) -> None:
-        """Tell until cancelled."""
-        with service.told(self._committed):
-            await _again(self._tell)
-
-    def _committed(self, user_ids: Collection[UUID]) -> None:
-        self._to_tell |= set(user_ids)
-        self._has_to_tell.set()
-
-    async def _tell(self) -> None:
-        await self._has_to_tell.wait()
-        self._has_to_tell.clear()
-        user_ids, self._to_tell = self._to_tell, set()
-        # Where this fails, everybody finds it at the next look.
-        await self._pubsub.wake(user_ids)
-        # The first of a burst is told at once, the rest of it together.
-        await asyncio.sleep(TELL_AT_MOST_EVERY_S)
 
 
 class _Followed:
@@ -83,7 +55,7 @@ class Inboxes:
 
     def __init__(self, pubsub: PubSub) -> None:
         self._pubsub = pubsub
-        self._bell = Bell(pubsub)
+        self._bell = Bell(pubsub, service.told)
         self._followed: dict[UUID, _Followed] = {}
         self._changed: set[UUID] = set()
         self._has_changed = asyncio.Event()

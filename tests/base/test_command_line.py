@@ -203,9 +203,15 @@ def test_a_database_that_does_not_answer_is_told_in_one_line(command: tuple[str,
 
 
 def test_arguments_that_make_no_sense_are_refused() -> None:
-    told = [planwire("dev", "--port", "65536"), planwire("serve", "--workers", "0"), planwire("migrate", "--up")]
+    told = [
+        planwire("dev", "--port", "65536"),
+        planwire("serve", "--workers", "0"),
+        planwire("migrate", "--up"),
+        planwire("work", "--concurrency", "7"),
+    ]
 
-    assert [one.returncode for one in told] == [2, 2, 2]
+    assert [one.returncode for one in told] == [2, 2, 2, 2]
+    assert told[-1].stderr == "planwire: --concurrency is at most 6 with DATABASE_POOL_SIZE=10\n"
 
 
 def test_a_host_that_is_none_of_ours_is_refused_before_anything_starts(tmp_path: Path) -> None:

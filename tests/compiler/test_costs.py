@@ -267,7 +267,7 @@ async def test_an_operation_leaves_nothing_behind(app: ASGIApp, places: Places, 
     requests = places.asked(name, places.of(name))
     await run(app, requests, WARM)
 
-    kept = []
+    kept: list[int] = []
     # What others in the process leave meanwhile may be among it, but not each time as much.
     while not kept or (min(kept) > MOST_KEPT * RUNS and len(kept) < ROUNDS):
         with no_collector():

@@ -112,6 +112,11 @@ async def test_each_event_leaves_one_line_that_names_nobody(
     assert "papers" not in str(lines)
 
 
+def test_a_handler_is_listed_once_for_a_type() -> None:
+    with pytest.raises(ValueError, match=r"listed twice for LABEL_CREATED: analytics\.note, analytics\.note"):
+        Reactions(events={EventType.LABEL_CREATED: (note,)}, accounts={}, lines=())
+
+
 def test_listeners_hear_of_what_there_is() -> None:
     assert {listener.handler.name for listener in LISTENERS} == {"analytics.note", "slack.post"}
     assert set(SENTENCES) <= set(EventType)

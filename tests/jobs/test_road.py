@@ -7,11 +7,12 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from domain.adapters.pubsub import INBOXES, PubSub
+from domain.adapters.pubsub import INBOXES, LOGS, PubSub
 from domain.base.settings import Settings
 from domain.deliveries.claims import LEASE
 from jobs.broker import GROUP, QUEUE
 from jobs.cron import LOCK
+from jobs.invitations import expire
 from tests.factories import Tenant, execute, rows
 from tests.jobs.crew import (
     PATIENCE_S,
@@ -25,6 +26,7 @@ from tests.jobs.crew import (
     until,
     wish,
 )
+from tests.links import make_invitation
 from tests.notifications.reading import assignments
 
 
@@ -201,7 +203,7 @@ async def test_an_account_entry_has_its_effect_once(workers: Crew, acme: Tenant)
 async def test_people_hear_at_once_of_what_jobs_put_into_their_inboxes(
     workers: Crew, settings: Settings, acme: Tenant
 ) -> None:
-    await workers.start("--reactions", "jobs.reactions", "--only", "relay,worker")
+    await workers.start("--reactions", "", "--only", "relay,worker")
     inboxes = PubSub(str(settings.redis_url), INBOXES)
     wakes = inboxes.wakes()
     # From here on nothing is missed.
@@ -212,3 +214,23 @@ async def test_people_hear_at_once_of_what_jobs_put_into_their_inboxes(
     async with asyncio.timeout(PATIENCE_S):
         assert await anext(wakes) == frozenset({acme.member.user_id})
     await inboxes.close()
+
+
+async def test_who_follows_a_log_hears_at_once_of_what_jobs_write_into_it(
+    workers: Crew, settings: Settings, acme: Tenant
+) -> None:
+    invitation = await make_invitation(acme.admin, acme, "eve@example.test")
+    await execute("UPDATE invitation SET expires_at = now() - interval '10 minutes' WHERE id = $1", invitation.id)
+    await execute("DELETE FROM tick WHERE name = $1", expire.name)
+    logs = PubSub(str(settings.redis_url), LOGS)
+    wakes = logs.wakes()
+    assert await anext(wakes) is None
+
+    # Those of the product.
+    await workers.start("--reactions", "")
+
+    async with asyncio.timeout(PATIENCE_S):
+        while acme.org_id not in (await anext(wakes) or ()):
+            pass
+    await logs.close()
+    assert await rows("SELECT FROM event WHERE org_id = $1 AND type = 'INVITATION_EXPIRED'", acme.org_id)

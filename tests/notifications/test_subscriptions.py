@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from domain.adapters.bell import Bell
 from domain.adapters.pubsub import PubSub
 from domain.base.permissions import Permission, Role
 from domain.base.settings import Settings
 from domain.events.queries import EventRow
 from domain.notifications import cursors, queries, service
-from domain.notifications.follow import PAGE, Bell
+from domain.notifications.follow import PAGE
 from domain.organizations import api_keys
 from tests.events.live import begun, leaving_nothing, served, taken, until
 from tests.factories import Person, Tenant, execute, make_member, make_person
@@ -215,7 +216,7 @@ async def ringing(settings: Settings) -> AsyncIterator[None]:
     pubsub = PubSub(settings.redis_url or "", "planwire:inbox")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(service, "_listeners", set())
-        task = asyncio.create_task(Bell(pubsub).run())
+        task = asyncio.create_task(Bell(pubsub, service.told).run())
         await until(lambda: bool(service._listeners))
         yield
         task.cancel()
