@@ -152,8 +152,9 @@ def exposition() -> bytes:
 
 
 def forget_process(pid: int) -> None:
-    """Leave the gauges of a process that has ended out of the sums."""
-    mark_process_dead(pid, os.environ.get(METRICS_DIRECTORY))  # type: ignore[no-untyped-call]
+    """Leave the gauges of a process that has ended out of the sums, where there are sums."""
+    if directory := os.environ.get(METRICS_DIRECTORY):
+        mark_process_dead(pid, directory)  # type: ignore[no-untyped-call]
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
