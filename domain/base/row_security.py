@@ -32,8 +32,9 @@ GLOBAL_TABLES: dict[str, tuple[str, ...]] = {
         "UPDATE (id, arguments_digest, outcome, lease_until, created_at)",
         "DELETE",
     ),
-    # Cron's alone.
+    # Cron's alone, and what Stripe told.
     "tick": (),
+    "stripe_event": (),
     "tortoise_migrations": ("SELECT",),
 }
 
@@ -41,7 +42,7 @@ GLOBAL_TABLES: dict[str, tuple[str, ...]] = {
 NARROWER: dict[str, tuple[str, ...]] = {
     "organization": ("SELECT", "INSERT", "UPDATE"),
     "membership": ("SELECT", "INSERT", "UPDATE"),
-    "subscription": ("SELECT", "INSERT"),
+    "subscription": ("SELECT", "INSERT", "UPDATE"),
     "api_key": (
         "SELECT (id, org_id, user_id, name, prefix, permissions, created_at, updated_at, last_used_at, expires_at, "
         "revoked_at)",

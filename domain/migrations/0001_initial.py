@@ -9,7 +9,7 @@ from tortoise.migrations import operations as ops
 from domain.base.actor import ActorKind
 from domain.base.clock import new_id, now
 from domain.base.permissions import Role
-from domain.billing.models import Plan
+from domain.billing.plans import Plan
 from domain.projects.models import ProjectStatus, StateCategory
 from domain.tasks.models import Priority, RelationKind
 

@@ -11,7 +11,7 @@ from domain.base.database_faults import unique
 from domain.base.errors import Faults, Taken
 from domain.base.models import check_version, save
 from domain.base.permissions import Permission, Role
-from domain.billing import service as billing
+from domain.billing import subscriptions
 from domain.events.log import changes, emit
 from domain.organizations import memberships, queries
 from domain.organizations.events import OrganizationCreated, OrganizationUpdated
@@ -49,7 +49,7 @@ async def create(actor: Actor, *, name: str, slug: str) -> OrganizationRow:
             await Organization.create(id=org_id, name=name, slug=slug)
         emit(actor, org_id, OrganizationCreated(subject_id=org_id, name=name, slug=slug))
         await memberships.join(actor, org_id, user_id, role=Role.ADMIN)
-        await billing.start_free(org_id)
+        await subscriptions.start_free(org_id)
     return await queries.by_ids.get(actor, org_id)
 
 
