@@ -11,10 +11,12 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from domain.base import telemetry
+from domain.billing.subscriptions import GRACE_ENDED
 from domain.deliveries import cleaning, invariants, metrics
 from domain.deliveries.ticks import EVERY_ORGANIZATION
 from domain.invitations.service import OVERDUE
 from domain.tasks.due import ORGANIZATIONS
+from jobs.billing_ticks import end_grace
 from jobs.handlers import OrganizationTick, TickHandler, tick
 from jobs.invitations import expire
 from jobs.notifications import remind
@@ -71,5 +73,6 @@ SCHEDULE: Sequence[Line] = (
     Line(measure, every=timedelta(hours=1)),
     Line(check, every=timedelta(hours=1), at=timedelta(minutes=30)),
     Line(expire, every=timedelta(minutes=5), organizations=OVERDUE),
+    Line(end_grace, every=timedelta(minutes=5), organizations=GRACE_ENDED),
     Line(remind, every=timedelta(minutes=5), organizations=ORGANIZATIONS),
 )

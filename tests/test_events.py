@@ -22,6 +22,8 @@ from domain.base.actor import Actor
 from domain.base.clock import now
 from domain.base.errors import Taken
 from domain.base.permissions import Permission, Role
+from domain.billing import subscriptions
+from domain.billing.plans import Plan
 from domain.comments import service as comments
 from domain.events.log import Event
 from domain.invitations import service as invitations
@@ -42,7 +44,7 @@ from tests.links import token_of
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "events.json"
 
-# EventType of the API contract, parts 01 and 02; INVITATION_RESENT is our own.
+# EventType of the API contract, parts 01, 02 and 05; INVITATION_RESENT is our own.
 TYPES = """
   ORGANIZATION_CREATED ORGANIZATION_UPDATED MEMBERSHIP_CREATED MEMBERSHIP_UPDATED MEMBERSHIP_DELETED
   PROJECT_CREATED PROJECT_UPDATED PROJECT_ARCHIVED PROJECT_UNARCHIVED PROJECT_DELETED
@@ -53,6 +55,7 @@ TYPES = """
   TASK_DELETED TASK_RELATION_CREATED TASK_RELATION_DELETED
   TASK_DUE_SOON
   LABEL_CREATED LABEL_UPDATED LABEL_DELETED COMMENT_CREATED COMMENT_UPDATED COMMENT_DELETED
+  SUBSCRIPTION_UPDATED
 """.split()
 
 # Stands in every text that anybody writes in `live`.
@@ -143,6 +146,7 @@ async def live() -> UUID:
         await projects.delete(actor, second.id)
         await memberships.delete(actor, member.id)
         await invite(actor, org.id)
+        await subscriptions.change(Actor.system(org.id), org.id, at=now(), plan=Plan.PRO, seats=2)
     return org.id
 
 
