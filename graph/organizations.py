@@ -37,6 +37,7 @@ from graph.base.nodes import Node
 from graph.base.paging import Connection
 from graph.base.payloads import DeletePayload
 from graph.base.selection import columns
+from graph.billing import BillingSubscription, Entitlement, entitlements_of, subscription_of
 from graph.identity import User
 from graph.labels import Label, label_page
 from graph.projects import Project, project_page
@@ -113,6 +114,12 @@ class Organization(Node):
         permission=Permission.INVITATIONS_MANAGE,
         org="id",
         description="The newest first. Needs INVITATIONS_MANAGE.",
+    )
+    subscription: BillingSubscription | None = computed(
+        subscription_of, needs=("id",), description="What is paid for. Needs BILLING_READ."
+    )
+    entitlements: list[Entitlement] | None = computed(
+        entitlements_of, needs=("id",), description="What the organization may use, and how much of it is used."
     )
     event_cursor: str = computed(
         _event_cursor,

@@ -12,6 +12,7 @@ from graph.base.errors import ERROR_TYPES
 from graph.base.idempotency import IDEMPOTENT
 from graph.base.nodes import nodes_by_kind
 from graph.base.scalars import SCALARS
+from graph.billing import BillingQueries
 from graph.comments import CommentMutations
 from graph.events import EventQueries, EventSubscriptions
 from graph.identity import IdentityMutations, IdentityQueries
@@ -53,6 +54,7 @@ class Query(
     ProjectQueries,
     TaskQueries,
     EventQueries,
+    BillingQueries,
     RateLimitQueries,
 ):
     """All that can be read."""

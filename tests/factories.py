@@ -20,6 +20,8 @@ from domain.base.database import acting_for
 from domain.base.database_address import address_of
 from domain.base.permissions import Role
 from domain.base.settings import Settings
+from domain.billing.plans import Plan
+from domain.billing.states import GRACE, Status
 from domain.organizations import memberships
 from domain.projects import service as projects
 from domain.projects.queries import ProjectRow
@@ -162,6 +164,15 @@ async def make_tenant(name: str) -> Tenant:
     )  # fmt: skip
     people = [await make_member(org_id, role, f"{role.value.title()} {name.title()}") for role in Role]
     return Tenant(org_id, slug, *people)
+
+
+async def set_plan(org_id: UUID, plan: Plan, status: Status = Status.ACTIVE, *, grace: timedelta = GRACE) -> None:
+    """Let the organization pay for the plan, or not pay any more: `grace` is what is left of it when it is PAST_DUE."""
+    ends_at = now() + grace if status is Status.PAST_DUE else None
+    await execute(
+        "UPDATE subscription SET plan = $2, status = $3, grace_ends_at = $4, past_due_since = $4 WHERE org_id = $1",
+        org_id, plan.value, status.value, ends_at,
+    )  # fmt: skip
 
 
 @contextlib.contextmanager

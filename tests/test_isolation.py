@@ -48,6 +48,8 @@ SOLE_LAYER = "domain.identity.queries"
 # Predicates through which nothing can leak by the schema, whatever they say; the reads are still swept with them.
 UNREACHABLE = {
     "domain.identity.queries.own_preferences": "the key of its one read is the caller's own id",
+    "domain.billing.queries.visible": "the key of its one read is the id of an organization that the caller has read",
+    "domain.billing.entitlements.visible": "its keys are the ids of organizations that the caller has read",
 }
 
 LAYERS = ("both layers", "predicates alone", "policies alone")

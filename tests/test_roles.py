@@ -87,6 +87,7 @@ HIDDEN = {"apiKeyRevoke", "invitationResend", "invitationRevoke"}
 # Reads that need more than membership: the query, with $id the organization's, and where the answer stands.
 READS = {
     "tasks": (P.TASK_READ, "query ($id: ID!) { tasks(organizationId: $id) { totalCount } }"),
+    "subscription": (P.BILLING_READ, "query ($id: ID!) { organization(id: $id) { subscription { status } } }"),
     "apiKeys": (P.API_KEYS_MANAGE, "query ($id: ID!) { organization(id: $id) { apiKeys { id } } }"),
     "invitations": (
         P.INVITATIONS_MANAGE,

@@ -17,6 +17,7 @@ from domain.base.permissions import Permission
 from domain.base.reads import Counts, One, Pages
 from domain.base.row_security import NARROWER
 from domain.base.sql import TRUE
+from domain.billing import entitlements
 from domain.events import queries as events
 from domain.identity import queries as identity
 from domain.notifications import queries as notifications
@@ -31,6 +32,9 @@ Ask = Callable[[Actor, World], Awaitable[Any]]
 
 # Reads that are more than a declaration: what each gives for things of a world. A stranger must get nothing.
 FUNCTIONS: dict[str, Ask] = {
+    "domain.billing.entitlements.of_organizations": lambda actor, world: entitlements.of_organizations(
+        actor, [world.tenant.org_id]
+    ),
     "domain.events.queries.between": lambda actor, world: events.between(
         actor, world.tenant.org_id, 0, 1_000, condition=TRUE, most=1
     ),

@@ -7,6 +7,7 @@ from domain.base.actor import Actor
 from domain.base.clock import new_id, now
 from domain.base.database import acting_for
 from domain.base.permissions import Permission, Role
+from domain.billing.plans import Plan
 from domain.comments import service as comments
 from domain.identity.account_tokens import Purpose
 from domain.labels import service as labels
@@ -18,7 +19,18 @@ from domain.tasks import service as tasks
 from domain.tasks.models import RelationKind
 from domain.tasks.transfer import transfer
 from graph.base.ids import global_id
-from tests.factories import Person, Tenant, execute, make_member, make_project, make_task, make_tenant, rows, states_of
+from tests.factories import (
+    Person,
+    Tenant,
+    execute,
+    make_member,
+    make_project,
+    make_task,
+    make_tenant,
+    rows,
+    set_plan,
+    states_of,
+)
 from tests.links import issue, make_invitation, token_of
 from tests.notifications.telling import tell_all
 
@@ -58,6 +70,8 @@ async def make_world(marker: str, key: str) -> World:
     """A tenant whose admin has made one of everything. `key` begins the identifiers of its tasks."""
     tenant = await make_tenant(marker)
     admin = tenant.admin
+    # Its limits are in nobody's way.
+    await set_plan(tenant.org_id, Plan.BUSINESS)
     second = await make_member(tenant.org_id, Role.ADMIN, f"Second {marker.title()}")
     await execute(
         "UPDATE users SET email = $1 || '-' || email WHERE id IN (SELECT user_id FROM membership WHERE org_id = $2)",

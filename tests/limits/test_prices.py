@@ -23,7 +23,7 @@ def test_objects_that_count_are_rows() -> None:
     counted = {price.type.name for _, _, price in fields() if price.objects and price.type is not None}
 
     assert counted == {
-        *("ApiKey", "Comment", "Event", "Invitation", "Membership", "Organization", "Project", "Session", "Task"),
+        *("BillingSubscription", "Invitation"),
         *("ApiKey", "Comment", "Event", "Membership", "Notification", "Organization", "Project", "Session", "Task"),
         *("TaskRelation", "User", "WorkflowState", "Label", "Viewer", "Preferences", "StateCount", "Actor", "Node"),
     }
@@ -63,6 +63,9 @@ def test_lists_of_objects_and_how_long_they_count() -> None:
     assert {name: price.length for name, price in lists.items() if not (price.as_asked or price.asked)} == {
         "Comment.mentions": SHORT_LIST,
         "Event.changes": SHORT_LIST,
+        "Organization.entitlements": SHORT_LIST,
+        "Plan.features": SHORT_LIST,
+        "Query.plans": SHORT_LIST,
         "Organization.apiKeys": 100,
         "Project.states": SHORT_LIST,
         "Project.taskCounts": SHORT_LIST,

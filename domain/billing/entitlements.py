@@ -1,0 +1,55 @@
+"""What an organization may use of each feature, and how much of it is used: one statement for all of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from domain.base.actor import Actor
+from domain.base.clock import now
+from domain.base.database import fetch
+from domain.base.permissions import Permission
+from domain.base.reads import for_actor, orgs_with
+from domain.base.sql import Row, joined, sql
+from domain.billing.limits import COUNTED
+from domain.billing.plans import PLANS, Feature, Plan
+from domain.billing.states import Status, effective
+
+visible = for_actor("subscription.org_id = ANY({}::uuid[])", orgs_with(Permission.ORG_READ))
+"""The organizations whose members ask: whoever works there meets the limits."""
+
+
+@dataclass(frozen=True)
+class Entitlement:
+    """A feature by its name. No `limit` is without one; no `used` is not counted."""
+
+    feature: str
+    limit: int | None
+    used: int | None
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the plan has any of it."""
+        return self.limit is None or self.limit > 0
+
+
+async def of_organizations(actor: Actor, org_ids: Sequence[UUID]) -> dict[UUID, list[Entitlement]]:
+    """Organization -> its entitlements, one for each Feature, in their order; a stranger's is left out.
+
+    Raises Unavailable; Timeout.
+    """
+    at = now()
+    used = joined(", ", (sql(f"{{}} AS {feature.value}", count(at)) for feature, count in COUNTED.items()))
+    statement = sql(
+        "SELECT org_id, plan, status, grace_ends_at, {} FROM subscription WHERE org_id = ANY({}::uuid[]) AND {}",
+        used,
+        list(org_ids),
+        visible(actor),
+    )
+    found = {}
+    for row in await fetch(statement, Row):
+        limits = PLANS[effective(Plan(row["plan"]), Status(row["status"]), row["grace_ends_at"], at)].limits
+        found[row["org_id"]] = [
+            Entitlement(feature.value, limits[feature], row[feature.value] if feature in COUNTED else None)
+            for feature in Feature
+        ]
+    return found

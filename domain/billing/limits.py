@@ -1,0 +1,61 @@
+"""What plans limit, held where it is used: a slot is found and taken under the lock of the subscription's row.
+
+Two who want the last slot come one after the other, so one gets it. Being over a limit, as after a change to a smaller
+plan, takes nothing away; it only stops what is new.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from uuid import UUID
+
+from domain.base.clock import now
+from domain.base.database import fetch_value
+from domain.base.errors import LimitReached
+from domain.base.sql import Sql, sql
+from domain.billing import subscriptions
+from domain.billing.plans import PLANS, Feature, Plan
+from domain.billing.states import Status, effective
+
+COUNTED: Mapping[Feature, Callable[[datetime], Sql]] = {
+    # An open invitation reserves a seat; whoever accepts it takes that one.
+    Feature.MEMBERS: lambda at: sql(
+        "(SELECT count(*) FROM membership WHERE membership.org_id = subscription.org_id AND ended_at IS NULL) "
+        "+ (SELECT count(*) FROM invitation WHERE invitation.org_id = subscription.org_id "
+        "AND invitation.status = 'PENDING' AND expires_at > {})",
+        at,
+    ),
+    Feature.PROJECTS: lambda _: sql(
+        "(SELECT count(*) FROM project WHERE project.org_id = subscription.org_id AND archived_at IS NULL)"
+    ),
+    Feature.API_KEYS: lambda _: sql(
+        "(SELECT count(*) FROM api_key WHERE api_key.org_id = subscription.org_id AND revoked_at IS NULL)"
+    ),
+}
+"""How much of a feature an organization uses at an instant, beside its row in FROM. Statements of features above this
+one: it is the one place that knows what plans limit."""
+
+
+async def require_room(org_id: UUID, feature: Feature, *, more: int = 1) -> None:
+    """Hold room for `more` of what COUNTED counts, to the end of the open transaction.
+
+    Before it, nothing is locked but the organization. Raises LimitReached; NotFound for an organization that is not the
+    tenant's; RuntimeError outside a transaction.
+    """
+    held, at = await subscriptions.lock(org_id), now()
+    limit = PLANS[effective(Plan(held.plan), Status(held.status), held.grace_ends_at, at)].limits[feature]
+    if limit is None:
+        return
+    # A statement of its own: what the lock was waited for is counted.
+    used = await fetch_value(sql("SELECT {} FROM subscription WHERE org_id = {}", COUNTED[feature](at), org_id))
+    if used + more > limit:
+        raise LimitReached(feature.value, limit, used)
+
+
+Paid = tuple[str, str, datetime | None]
+"""Plan, status and end of the grace of a subscription that is not FREE."""
+
+
+def points_minute(paid: Iterable[Paid], at: datetime) -> int:
+    """Rate points of the best plan that is in force among them; 0 without one, since FREE has what everybody has."""
+    plans = {effective(Plan(plan), Status(status), grace_ends_at, at) for plan, status, grace_ends_at in paid}
+    return max((PLANS[plan].limits[Feature.RATE_POINTS_MINUTE] or 0 for plan in plans - {Plan.FREE}), default=0)
