@@ -26,7 +26,7 @@ from graph.base.errors import coded
 from graph.base.limits import LIMITS, Limits
 from graph.base.operations import bad_variable, begin, end, note_denials
 from graph.base.persisted import Persisted
-from graph.base.points import charge, payer
+from graph.base.points import budget, charge, payer
 from graph.base.requests import Asked
 from graph.compiler.run import Compiled
 
@@ -180,7 +180,7 @@ class Engine:
         try:
             # What is refused has been looked at, and is not free.
             by = payer(operation.caller, context.client_address)
-            most = context.settings.rate_points_minute
+            most = budget(operation.caller, context.settings)
             operation.charge = await charge(context.adapters.points, by, cost, limit=most)
         except RateLimited as fault:
             raise NotRun([coded(fault)], fault) from None

@@ -51,16 +51,28 @@ class Actor:
     standings: dict[UUID, Standing] = field(default_factory=dict)
     session_id: UUID | None = None
     api_key_id: UUID | None = None
+    points_minute: int = 0
+    """The rate points that somebody pays for: of the best plan of a person's organizations, or of a key's own."""
 
     @classmethod
-    def of_user(cls, user_id: UUID, standings: Mapping[UUID, Standing], session_id: UUID | None = None) -> "Actor":
+    def of_user(
+        cls,
+        user_id: UUID,
+        standings: Mapping[UUID, Standing],
+        session_id: UUID | None = None,
+        points_minute: int = 0,
+    ) -> "Actor":
         """A signed-in person."""
-        return cls(ActorRef(ActorKind.USER, user_id), user_id, dict(standings), session_id=session_id)
+        ref = ActorRef(ActorKind.USER, user_id)
+        return cls(ref, user_id, dict(standings), session_id=session_id, points_minute=points_minute)
 
     @classmethod
-    def of_api_key(cls, key_id: UUID, user_id: UUID, standings: Mapping[UUID, Standing]) -> "Actor":
+    def of_api_key(
+        cls, key_id: UUID, user_id: UUID, standings: Mapping[UUID, Standing], points_minute: int = 0
+    ) -> "Actor":
         """A key, with the standing that it and its maker share today."""
-        return cls(ActorRef(ActorKind.API_KEY, key_id), user_id, dict(standings), api_key_id=key_id)
+        ref = ActorRef(ActorKind.API_KEY, key_id)
+        return cls(ref, user_id, dict(standings), api_key_id=key_id, points_minute=points_minute)
 
     @classmethod
     def system(cls, *org_ids: UUID) -> "Actor":

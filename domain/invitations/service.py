@@ -20,6 +20,8 @@ from domain.base.models import save
 from domain.base.permissions import GRANTS, Permission, Role, in_order
 from domain.base.settings import Settings
 from domain.base.sql import Row, Sql, sql
+from domain.billing import limits
+from domain.billing.plans import Feature
 from domain.events.log import Change, emit
 from domain.identity import account_tokens, addresses, tokens
 from domain.invitations import links, queries
@@ -55,7 +57,8 @@ async def create(
     """Invite an address; the row, good for seven days.
 
     Raises NotFound; Forbidden (INVITATIONS_MANAGE); Invalid (email, role); Taken (email) for a member and for who is
-    invited already; RateLimited after 100 mails an hour; Unavailable.
+    invited already; LimitReached (members) when the plan has no seat left: an open invitation reserves one; RateLimited
+    after 100 mails an hour; Unavailable.
     """
     actor.require(Permission.INVITATIONS_MANAGE, org_id=org_id)
     address = addresses.normalized(email)
@@ -69,6 +72,7 @@ async def create(
         await organizations.lock(actor, org_id, Permission.INVITATIONS_MANAGE)
         if await fetch_value(_membership_of(org_id, address)):
             raise Taken("Whoever has this address is a member already.", "email")
+        await limits.require_room(org_id, Feature.MEMBERS)
         # One that nobody has written down as expired yet is not in the way.
         await _expire(actor, org_id, at, sql("email = {}", address))
         with unique("invitation_pending", Taken("This address is invited already.", "email")):
@@ -128,6 +132,7 @@ async def revoke(actor: Actor, invitation_id: UUID) -> InvitationRow:
 async def accept(actor: Actor, token: str, *, client_address: str, throttle: Throttle) -> MembershipRow:
     """Become a member by a link; the membership. The caller stands in the organization for the rest of the operation.
 
+    It takes the seat that the invitation reserved, and so needs none, whatever the plan has become since.
     Raises Unauthenticated; Invalid (token) for an unknown link and for who does not have the invited address;
     TransitionNotAllowed unless it is pending; Conflict for a member; RateLimited; Unavailable.
     """

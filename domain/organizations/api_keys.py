@@ -8,10 +8,12 @@ from uuid import UUID
 from domain.base.actor import Actor, Standing
 from domain.base.batches import Batches
 from domain.base.clock import new_id, now
-from domain.base.database import Door, fetch, fetch_value, system_fetch, tx
-from domain.base.errors import Faults, LimitReached
+from domain.base.database import Door, fetch, system_fetch, tx
+from domain.base.errors import Faults
 from domain.base.permissions import GRANTS, Permission, Role, in_order
 from domain.base.sql import Row, Sql, sql
+from domain.billing import limits
+from domain.billing.plans import PLANS, Feature
 from domain.events.log import emit
 from domain.identity import tokens
 from domain.organizations import queries
@@ -23,7 +25,8 @@ from domain.organizations.queries import ApiKeyRow
 # fields like Task.project and Project.organization are never null.
 STRUCTURE = frozenset({Permission.ORG_READ, Permission.PROJECT_READ})
 PREFIX = "pwk_"
-MOST_KEYS = 100
+# In the largest plan, so a list of them has no more.
+MOST_KEYS = max(terms.limits[Feature.API_KEYS] or 0 for terms in PLANS.values())
 TOUCH_AFTER = timedelta(minutes=1)
 # 48 of 256 random bits: enough to tell keys apart, and the rest is still too much to guess.
 _VISIBLE_LENGTH = 12
@@ -42,8 +45,8 @@ async def create(
 ) -> Made:
     """Make a key with some of the caller's permissions, and STRUCTURE with them.
 
-    Raises Unauthenticated for a key; NotFound; Forbidden (API_KEYS_MANAGE); UserErrors; LimitReached at 100 keys that
-    are not revoked.
+    Raises Unauthenticated for a key; NotFound; Forbidden (API_KEYS_MANAGE); UserErrors; LimitReached (api_keys) when
+    the plan has no room for another beside those that are not revoked.
     """
     user_id = actor.require_person()
     actor.require(Permission.API_KEYS_MANAGE, org_id=org_id)
@@ -59,11 +62,9 @@ async def create(
     faults.check()
     key_id, secret, granted = new_id(), tokens.new(PREFIX), in_order(asked)
     async with tx():
-        # Under the lock keys are counted one after the other, and their maker cannot be removed meanwhile.
+        # Under the lock their maker cannot be removed meanwhile.
         await queries.lock(actor, org_id, Permission.API_KEYS_MANAGE)
-        used = await fetch_value(sql("SELECT count(*) FROM api_key WHERE org_id = {} AND revoked_at IS NULL", org_id))
-        if used >= MOST_KEYS:
-            raise LimitReached("api_keys", MOST_KEYS, used)
+        await limits.require_room(org_id, Feature.API_KEYS)
         await ApiKey.create(
             id=key_id,
             org_id=org_id,
@@ -119,6 +120,7 @@ class _Found:
     user_id: UUID
     org_id: UUID
     standing: Standing
+    points_minute: int
     is_due: bool
 
 
@@ -135,7 +137,7 @@ async def authenticate(token: str) -> Actor | None:
         return None
     if found.is_due:
         await _touches.get(found.key_id)
-    return Actor.of_api_key(found.key_id, found.user_id, {found.org_id: found.standing})
+    return Actor.of_api_key(found.key_id, found.user_id, {found.org_id: found.standing}, found.points_minute)
 
 
 async def _look_up(digests: Sequence[bytes]) -> dict[bytes, _Found]:
@@ -143,7 +145,9 @@ async def _look_up(digests: Sequence[bytes]) -> dict[bytes, _Found]:
     rows = await system_fetch(
         Door.API_KEY_CHECK,
         "SELECT api_key.secret_digest, api_key.id, api_key.org_id, api_key.user_id, api_key.permissions, "
-        "(api_key.last_used_at IS NULL OR api_key.last_used_at <= $3) AS is_due, membership.role FROM api_key "
+        "(api_key.last_used_at IS NULL OR api_key.last_used_at <= $3) AS is_due, membership.role, "
+        "subscription.plan, subscription.status, subscription.grace_ends_at FROM api_key "
+        "JOIN subscription ON subscription.org_id = api_key.org_id "
         "JOIN membership ON membership.org_id = api_key.org_id AND membership.user_id = api_key.user_id "
         "AND membership.ended_at IS NULL WHERE api_key.secret_digest = ANY($1::bytea[]) "
         "AND api_key.revoked_at IS NULL AND (api_key.expires_at IS NULL OR api_key.expires_at > $2)",
@@ -153,7 +157,12 @@ async def _look_up(digests: Sequence[bytes]) -> dict[bytes, _Found]:
     )
     return {
         row["secret_digest"]: _Found(
-            row["id"], row["user_id"], row["org_id"], standing_of(Role(row["role"]), row["permissions"]), row["is_due"]
+            row["id"],
+            row["user_id"],
+            row["org_id"],
+            standing_of(Role(row["role"]), row["permissions"]),
+            limits.points_minute([(row["plan"], row["status"], row["grace_ends_at"])], at),
+            row["is_due"],
         )
         for row in rows
     }

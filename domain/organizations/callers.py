@@ -1,4 +1,4 @@
-"""Whose token it is, and where they stand: what every operation begins with.
+"""Whose token it is, where they stand, and what is paid for there: what every operation begins with.
 
 All who ask within one turn of the event loop are looked up in one plain statement, which reads the session and the
 memberships at the same moment. Nothing is kept from one look-up to the next, and each begins after the requests that it
@@ -14,6 +14,7 @@ from domain.base.batches import Batches
 from domain.base.clock import now
 from domain.base.database import Door, system_fetch
 from domain.base.permissions import Role
+from domain.billing import limits
 from domain.identity import sessions, tokens
 
 _STANDINGS = {role.value: Standing.of_role(role) for role in Role}
@@ -26,6 +27,7 @@ class SignedIn:
     session_id: UUID
     user_id: UUID
     standings: dict[UUID, Standing]
+    points_minute: int
     is_due: bool
 
 
@@ -42,7 +44,7 @@ async def signed_in(token: str) -> Actor | None:
         return None
     if found.is_due:
         await sessions.touch(found.session_id)
-    return Actor.of_user(found.user_id, found.standings, session_id=found.session_id)
+    return Actor.of_user(found.user_id, found.standings, found.session_id, found.points_minute)
 
 
 async def _look_up(digests: Sequence[bytes]) -> dict[bytes, SignedIn]:
@@ -50,10 +52,13 @@ async def _look_up(digests: Sequence[bytes]) -> dict[bytes, SignedIn]:
     rows = await system_fetch(
         Door.SESSION_CHECK,
         "SELECT session.token_digest, session.id, session.user_id, session.last_used_at <= $3 AS is_due, "
-        "standing.org_ids, standing.roles FROM session CROSS JOIN LATERAL ("
+        "standing.org_ids, standing.roles, standing.paid FROM session CROSS JOIN LATERAL ("
         "SELECT array_agg(membership.org_id ORDER BY membership.id) AS org_ids, "
-        "array_agg(membership.role::text ORDER BY membership.id) AS roles "
-        "FROM membership WHERE membership.user_id = session.user_id AND membership.ended_at IS NULL) AS standing "
+        "array_agg(membership.role::text ORDER BY membership.id) AS roles, "
+        "array_agg((subscription.plan::text, subscription.status::text, subscription.grace_ends_at)) "
+        "FILTER (WHERE subscription.plan <> 'FREE') AS paid "
+        "FROM membership LEFT JOIN subscription ON subscription.org_id = membership.org_id "
+        "WHERE membership.user_id = session.user_id AND membership.ended_at IS NULL) AS standing "
         "WHERE session.token_digest = ANY($1::bytea[]) AND session.expires_at > $2",
         digests,
         at,
@@ -64,6 +69,7 @@ async def _look_up(digests: Sequence[bytes]) -> dict[bytes, SignedIn]:
             row["id"],
             row["user_id"],
             {org_id: _STANDINGS[role] for org_id, role in zip(row["org_ids"] or (), row["roles"] or (), strict=True)},
+            limits.points_minute(row["paid"] or (), at),
             row["is_due"],
         )
         for row in rows

@@ -1,7 +1,8 @@
 """Projects: made, changed, put away and deleted; the lock that guards what their tasks share; task numbers.
 
-Locks are taken in one order everywhere: organization, project, task, membership, label, state, counters. What changes
-the structure of a project (states, transitions, archiving) holds its row alone; a change of a task holds it shared.
+Locks are taken in one order everywhere: organization, subscription, project, task, membership, label, state, counters.
+What changes the structure of a project (states, transitions, archiving) holds its row alone; a change of a task holds
+it shared. What makes a project one more of those that a plan limits holds the subscription's.
 """
 
 import re
@@ -18,6 +19,8 @@ from domain.base.errors import Conflict, Faults, Taken
 from domain.base.models import check_version, save
 from domain.base.permissions import Permission
 from domain.base.sql import TRUE, Sql, sql
+from domain.billing import limits, subscriptions
+from domain.billing.plans import Feature
 from domain.events.log import changes, emit
 from domain.organizations import memberships
 from domain.projects import queries
@@ -118,7 +121,8 @@ async def create(
 ) -> ProjectRow:
     """Add a project with the five default states; the row. Without `key` one is made from the name.
 
-    Raises NotFound; Forbidden (PROJECT_CREATE); UserErrors; Invalid (lead_id); Taken (key).
+    Raises NotFound; Forbidden (PROJECT_CREATE); UserErrors; LimitReached (projects) when the plan has no room for
+    another beside those that are not archived; Invalid (lead_id); Taken (key).
     """
     actor.require(Permission.PROJECT_CREATE, org_id=org_id)
     values: dict[str, Any] = {
@@ -131,6 +135,7 @@ async def create(
     values["lead_id"] = lead_id
     project_id = new_id()
     async with tx():
+        await limits.require_room(org_id, Feature.PROJECTS)
         await memberships.require_member(org_id, lead_id, "lead_id")
         if key is None:
             key = await _insert_under_made_key(project_id, org_id, values)
@@ -177,10 +182,18 @@ async def archive(actor: Actor, project_id: UUID) -> ProjectRow:
 
 
 async def unarchive(actor: Actor, project_id: UUID) -> ProjectRow:
-    """Take a project out again; the row. Once more changes nothing. Raises NotFound; Forbidden (PROJECT_UPDATE)."""
+    """Take a project out again; the row. Once more changes nothing.
+
+    Raises NotFound; Forbidden (PROJECT_UPDATE); LimitReached (projects).
+    """
+    org_id = (await queries.by_ids.get(actor, project_id)).org_id
+    actor.require(Permission.PROJECT_UPDATE, org_id=org_id)
     async with tx():
+        # Before the project, by the order of locks, also where it turns out to need no room.
+        await subscriptions.lock(org_id)
         project = await queries.by_ids.get_for_update(actor, project_id, Permission.PROJECT_UPDATE)
         if project.archived_at is not None:
+            await limits.require_room(org_id, Feature.PROJECTS)
             await save(Project, project, archived_at=None)
             emit(actor, project.org_id, ProjectUnarchived(subject_id=project.id, project_id=project.id))
     return await queries.by_ids.get(actor, project_id)

@@ -1,6 +1,6 @@
 """Tasks: created, changed, moved, transferred, put away and deleted.
 
-Locks are taken in one order everywhere: organization, project, task, membership, label, state, counters.
+Locks are taken in one order everywhere: organization, subscription, project, task, membership, label, state, counters.
 """
 
 from datetime import date

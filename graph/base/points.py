@@ -11,6 +11,7 @@ from domain.adapters.points import Balance, Points
 from domain.base.actor import Actor
 from domain.base.clock import now
 from domain.base.errors import Unavailable
+from domain.base.settings import Settings
 from domain.identity.networks import network_of
 from graph.base.cost import Estimate
 
@@ -24,6 +25,12 @@ def payer(caller: Actor | None, address: str) -> str:
     if caller.api_key_id is not None:
         return f"key:{caller.api_key_id}"
     return f"user:{caller.user_id}"
+
+
+def budget(caller: Actor | None, settings: Settings) -> int:
+    """How many points of a minute the payer has: as many as everybody, or more where somebody pays for more."""
+    least = settings.rate_points_minute
+    return least if caller is None else max(least, caller.points_minute)
 
 
 @dataclass(slots=True)

@@ -15,7 +15,9 @@ from domain.billing import subscriptions
 from domain.billing.plans import Plan
 from domain.billing.states import GRACE, Status
 from jobs.schedule import SCHEDULE
-from tests.factories import Tenant, events, execute, rows
+from tests.events.log import cursor
+from tests.factories import Tenant, events, execute, make_project, rows
+from tests.sockets import opened
 
 AT = datetime.fromisoformat("2026-11-21T12:00:00+00:00")
 
@@ -205,3 +207,22 @@ async def test_the_log_of_payments_is_for_who_reads_bills(acme: Tenant) -> None:
 
     event = {"type": "SUBSCRIPTION_UPDATED", "subject": {"slug": acme.slug}}
     assert seen == {"admin": [event], "billing": [event], "member": [], "guest": []}
+
+
+async def test_a_dashboard_is_told_of_a_new_plan_and_shows_it_at_once(acme: Tenant, address: str) -> None:
+    start = await cursor(acme.admin.client, acme)
+    dashboard = """subscription ($id: ID!, $after: String) { events(organizationId: $id, after: $after) { type
+      subject { ... on Organization { subscription { plan { key } } entitlements { feature limit } } } } }"""
+    other = "subscription ($id: ID!, $after: String) { events(organizationId: $id, after: $after) { type } }"
+    async with opened(address, acme.billing.token) as client, opened(address, acme.member.token) as member:
+        stream = await client.run(dashboard, id=acme.id, after=start)
+        of_member = await member.run(other, id=acme.id, after=start)
+        await change(acme, plan=Plan.PRO)
+        event = await stream.data()
+        await make_project(acme.member, acme)
+        first_of_member = await of_member.data()
+
+    assert event["type"] == "SUBSCRIPTION_UPDATED"
+    assert event["subject"]["subscription"] == {"plan": {"key": "PRO"}}
+    assert {"feature": "projects", "limit": 200} in event["subject"]["entitlements"]
+    assert first_of_member == {"type": "PROJECT_CREATED"}

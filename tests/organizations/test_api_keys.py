@@ -13,11 +13,12 @@ from domain.base.clock import frozen
 from domain.base.database import acting_for
 from domain.base.errors import NotFound, UserErrors
 from domain.base.permissions import Permission, Role
+from domain.billing.plans import Plan
 from domain.identity import tokens
 from domain.organizations import api_keys
 from graph.base.ids import global_id
 from tests.client import GraphQL
-from tests.factories import Person, Tenant, events, execute, make_member, make_project, make_task, rows
+from tests.factories import Person, Tenant, events, execute, make_member, make_project, make_task, rows, set_plan
 
 CREATE = """
 mutation ($input: ApiKeyCreateInput!) {
@@ -132,6 +133,7 @@ async def test_who_is_removed_at_the_same_moment_leaves_no_key_behind(acme: Tena
 
 
 async def test_an_organization_has_at_most_a_hundred_keys_also_at_once(acme: Tenant) -> None:
+    await set_plan(acme.org_id, Plan.BUSINESS)
     for n in range(98):
         await execute(
             "INSERT INTO api_key (id, org_id, user_id, name, prefix, secret_digest, permissions, created_at, "

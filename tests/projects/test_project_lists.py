@@ -10,9 +10,10 @@ from domain.base.clock import frozen
 from domain.base.errors import BadInput
 from domain.base.paging import PageRequest
 from domain.base.reads import KEYS
+from domain.billing.plans import Plan
 from domain.projects import queries
 from domain.projects import service as projects
-from tests.factories import Tenant, make_project, rows, statements
+from tests.factories import Tenant, make_project, rows, set_plan, statements
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -164,6 +165,7 @@ async def test_a_strangers_projects_are_in_no_list(acme: Tenant, globex: Tenant)
 
 
 async def test_boards_of_any_number_of_projects_take_the_same_statements(acme: Tenant) -> None:
+    await set_plan(acme.org_id, Plan.BUSINESS)
     counts = []
     made = 0
 
