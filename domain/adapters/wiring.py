@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from domain.adapters.cache import Cache
 from domain.adapters.documents import StoredDocuments
 from domain.adapters.http import Http
 from domain.adapters.leases import Leases
@@ -31,6 +32,7 @@ class Adapters:
     points: Points
     leases: Leases
     documents: StoredDocuments
+    cache: Cache
     http: Http
     mail: Mail
     slack: Slack | None
@@ -52,6 +54,7 @@ class Adapters:
             points=Points(url),
             leases=Leases(url),
             documents=StoredDocuments(url),
+            cache=Cache(url),
             http=http,
             mail=mail_of(settings, http),
             slack=None if hook is None else Slack(http, url=hook),
@@ -62,6 +65,7 @@ class Adapters:
         await self.leases.close()
         await self.points.close()
         await self.documents.close()
+        await self.cache.close()
         await self.throttle.close()
         await self.inboxes.close()
         await self.pubsub.close()

@@ -36,6 +36,8 @@ FOLLOWED_LOGS = Gauge(
 FALLBACKS = Counter("planwire_fallbacks", "Operations that graphql-core ran, by why the compiler did not.", ["reason"])
 DEAD_JOBS = Counter("planwire_dead_jobs", "Jobs that are not tried any more, by handler.", ["handler"])
 BROKEN_INVARIANTS = Counter("planwire_broken_invariants", "What must hold and did not, by invariant.", ["invariant"])
+CACHE_HITS = Counter("planwire_cache_hits", "Values that nothing had to be loaded for, by name.", ["name"])
+CACHE_MISSES = Counter("planwire_cache_misses", "Values that were loaded, by name.", ["name"])
 DETOURS = Counter("planwire_detours", "Executions that had to be done anew with all care.")
 
 about: ContextVar[Mapping[str, Any]] = ContextVar("about", default={})  # noqa: B039  # nobody writes into it
