@@ -358,9 +358,8 @@ async def tx() -> AsyncIterator[Transaction]:
     if (open_ := transaction()) is not None:
         yield open_
         return
-    if (kept := _kept.get()) is not None:
-        # Whoever holds one connection does not wait for another.
-        kept.spare()
+    # Whoever holds one connection does not wait for another.
+    spare_connection()
     async with _opened(app_pool()) as opened:
         yield opened
 
@@ -428,6 +427,12 @@ def one_connection() -> Iterator[None]:
     finally:
         _kept.reset(token)
         kept.end()
+
+
+def spare_connection() -> None:
+    """Keep none of `one_connection` while something else is waited for; the next statement takes one again."""
+    if (kept := _kept.get()) is not None:
+        kept.spare()
 
 
 async def run(text: str, values: Sequence[Any], row: type[R]) -> list[R]:
