@@ -246,11 +246,12 @@ def select_sorted(columns: Sql, table: str, asked: PageRequest, condition: Sql) 
 
 
 def _encode(scope: str, values: tuple[Any, ...]) -> str:
-    plain = [_plain(value) for value in values]
-    return base64.urlsafe_b64encode(orjson.dumps([scope, *plain])).decode().rstrip("=")
+    told = [plain(value) for value in values]
+    return base64.urlsafe_b64encode(orjson.dumps([scope, *told])).decode().rstrip("=")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value of a key or a column as JSON holds it."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     if isinstance(value, date):

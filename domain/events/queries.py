@@ -10,7 +10,7 @@ from domain.base.actor import Actor
 from domain.base.database import fetch
 from domain.base.paging import Key, KeyKind, Order, PageRequest, request
 from domain.base.permissions import Permission
-from domain.base.reads import ForActor, One, Pages, Table, for_actor, orgs_with
+from domain.base.reads import ForActor, One, Pages, Statement, Table, for_actor, given, orgs_with
 from domain.base.settings import Settings
 from domain.base.sql import Row, Sql, all_of, any_of, sql
 from domain.events import cursors
@@ -149,3 +149,19 @@ async def heads(actor: Actor) -> dict[UUID, int]:
     org_ids: Sequence[UUID] = list(actor.standings)
     statement = sql("SELECT org_id, seq FROM event_counter WHERE org_id = ANY({}::uuid[])", org_ids)
     return {row["org_id"]: row["seq"] for row in await fetch(statement, Row)}
+
+
+_MARKS = Statement(
+    sql("SELECT org_id, seq, digest FROM event_counter WHERE org_id = ANY({}::uuid[])", given("org_ids")), Row
+)
+
+
+async def marks(actor: Actor, org_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """How far the log of each of the caller's organizations has come, as a text; one whose log is empty is left out.
+
+    The number of its last event, and the beginning of that one's digest: a database that was set back to an earlier
+    state gives the same numbers to other events.
+    """
+    own = [org_id for org_id in org_ids if org_id in actor.standings]
+    rows = await _MARKS.run(actor, {"org_ids": own})
+    return {row["org_id"]: f"{row['seq']}.{row['digest'][:8].hex()}" for row in rows}
