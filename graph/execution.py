@@ -107,6 +107,12 @@ class Engine:
         if operation.charge is not None:
             loaded = None if operation.pays_all else operation.loaded
             answer.extensions = {"cost": operation.charge.settled(context.adapters.points, loaded)}
+        if operation.cached:
+            told = [
+                {"path": list(path), "hits": hits, "misses": misses}
+                for path, (hits, misses) in operation.cached.items()
+            ]
+            answer.extensions = {**(answer.extensions or {}), "cache": told}
         return answer
 
     async def follow(self, found: Ready | Refusal, request: Asked, context: Context) -> AsyncGenerator[Answer, None]:

@@ -98,7 +98,7 @@ class Organization(Node):
         description="A to Z. `query` matches the start of any word of name or address; it serves mention pickers too.",
     )
     projects: Connection[Project] = pages(
-        projects.of_organizations, arguments=project_page, description="A to Z, or as asked."
+        projects.of_organizations, arguments=project_page, description="A to Z, or as asked.", cached_s=300
     )
     labels: Connection[Label] = pages(labels.of_organizations, arguments=label_page, description="A to Z.")
     api_keys: list[Annotated["ApiKey", strawberry.lazy("graph.api_keys")]] | None = to_many(

@@ -54,6 +54,8 @@ class Operation:
         self.longest_text = 0
         # Whether it pays all that it was held to cost: what it made us do was not counted.
         self.pays_all = False
+        # Of what may come from the cache: the path of the field -> how often it did, and how often it was loaded.
+        self.cached: dict[tuple[str, ...], tuple[int, int]] = {}
         # What lines of the log said about their operation before it began.
         self.said_before: Mapping[str, Any] = {}
         # Whether rows may hold columns as they are told; see TEXT.
@@ -138,6 +140,11 @@ class Operation:
         except (Unavailable, Timeout) as fault:
             self._away = fault
             raise
+
+    def note_cached(self, path: tuple[str, ...], hits: int, misses: int) -> None:
+        """Note what the cache had for the field at the path."""
+        before = self.cached.get(path, (0, 0))
+        self.cached[path] = (before[0] + hits, before[1] + misses)
 
     def forget(self) -> None:
         """Drop what was loaded, and that the database was away: something is about to change it, or has."""

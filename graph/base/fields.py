@@ -102,11 +102,16 @@ def pages(
     key: str = "id",
     permission: Permission | None = None,
     org: str = "org_id",
+    cached_s: int | None = None,
 ) -> Any:
     """A connection of the rows that point at this one. `arguments` turns the field's arguments into a request.
 
-    `permission` is needed in the organization that `org` names.
+    `permission` is needed in the organization that `org` names. `cached_s`: the compiler may take its pages and totals
+    from the cache for so long, until the organization's next event. That is for lists of an organization alone, whose
+    rows change with an event in the same transaction, and which all with the same permissions see alike.
     """
+    if cached_s is not None and read.key != f"{read.table.name}.{read.table.org}":
+        raise TypeError(f"{read.key} is not the organization of a {read.table.noun}")
 
     async def resolve(root: Any, info: Info, **given: Any) -> Any:
         if permission is not None:
@@ -114,7 +119,7 @@ def pages(
         return listed(info, read, getattr(root, key), lambda: arguments(**given))
 
     needs = (key, *((org,) if permission is not None else ()))
-    declared = Declared("pages", needs, read, asked=arguments, permission=permission)
+    declared = Declared("pages", needs, read, asked=arguments, permission=permission, cached_s=cached_s)
     return _field(resolve, declared, description, arguments)
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import strawberry
 
+from domain.base.cached_rows import CachedRow
 from domain.base.reads import One
 from domain.base.sql import Part, Row
 from graph.base.context import Info
@@ -38,7 +39,7 @@ class FromRow:
     @classmethod
     def is_type_of(cls, source: object, _info: Any) -> bool:
         """How an interface or a union tells its members apart."""
-        return isinstance(source, cls.row) or (isinstance(source, Part) and source.row is cls.row)
+        return isinstance(source, cls.row) or (isinstance(source, Part | CachedRow) and source.row is cls.row)
 
 
 @strawberry.interface

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 import strawberry
 
 from domain.base.paging import Page, PageRequest
-from domain.base.reads import KEYS, Columns, Pages
+from domain.base.reads import KEYS, Columns
 from graph.base.context import Info
 from graph.base.prices import priced
 from graph.base.selection import DECLARED, Declared
@@ -17,9 +17,12 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class Listed:
-    """The source of a connection: which list, of what, which page of it, and the columns of its rows."""
+    """The source of a connection: which list, of what, which page of it, and the columns of its rows.
 
-    read: Pages[Any]
+    `read` is what reads it: Pages, or what the compiler puts in their place.
+    """
+
+    read: Any
     key: Any
     asked: PageRequest
     columns: Columns

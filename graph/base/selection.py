@@ -33,7 +33,7 @@ class Declared:
     """What a field is made of. `needs`: columns of its own row. `through`: the row itself is handed on.
 
     `asked` makes the request of a page, or the key of what is found, out of the field's arguments. `whole`: with every
-    column.
+    column. `cached_s`: how long its pages may come from the cache.
     """
 
     kind: str
@@ -43,6 +43,7 @@ class Declared:
     permission: Permission | None = None
     asked: Any = None
     whole: bool = False
+    cached_s: int | None = None
 
 
 def declaration(field: StrawberryField) -> Declared:

@@ -80,6 +80,8 @@ class FieldPlan:
     shape: "Shape"
     is_told: bool
     """Whether its source holds it, as a leaf."""
+    above: tuple[str, ...]
+    """The response keys of the fields above it, without the places in lists."""
     arguments: "Taken | None" = None
     """What its function takes, once it is known."""
     selections: dict[str, "Selection"] = field(default_factory=dict)
@@ -153,7 +155,8 @@ class Plan:
                 type_,
                 above.details,
             )
-            found = above.selections[type_.name] = self._selection(executor, type_, grouped.grouped_field_set)
+            path = (*above.above, above.key)
+            found = above.selections[type_.name] = self._selection(executor, type_, grouped.grouped_field_set, path)
         return found
 
     def columns(self, executor: Executor[Any], of: FieldPlan) -> tuple[Columns, Columns]:
@@ -164,16 +167,18 @@ class Plan:
             of.columns = columns_below(executor.schema, executor.fragment_definitions, tuple(of.nodes), of.type)
         return of.columns
 
-    def _selection(self, executor: Executor[Any], type_: GraphQLObjectType, grouped: GroupedFieldSet) -> Selection:
+    def _selection(
+        self, executor: Executor[Any], type_: GraphQLObjectType, grouped: GroupedFieldSet, above: tuple[str, ...] = ()
+    ) -> Selection:
         self.size += len(grouped)
         return Selection(
             type_,
-            [(key, _planned(executor.schema, type_, key, details)) for key, details in grouped.items()],
+            [(key, _planned(executor.schema, type_, key, details, above)) for key, details in grouped.items()],
         )
 
 
 def _planned(
-    schema: GraphQLSchema, parent: GraphQLObjectType, key: str, details: list[FieldDetails]
+    schema: GraphQLSchema, parent: GraphQLObjectType, key: str, details: list[FieldDetails], above: tuple[str, ...]
 ) -> FieldPlan | None:
     node = details[0].node
     if node.name.value == TYPENAME:
@@ -202,6 +207,7 @@ def _planned(
         strawberry_field,
         _shape(definition.type),
         kind in ("column", "attribute", "identifier") and is_leaf_type(inner),
+        above,
     )
 
 

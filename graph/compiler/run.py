@@ -28,6 +28,7 @@ from domain.base.errors import DomainError, NotFound, Timeout
 from graph.base.paging import Listed
 from graph.base.selection import Declared
 from graph.compiler.builders import Detour
+from graph.compiler.cached import cached_pages
 from graph.compiler.call import call, info_of, key_of
 from graph.compiler.load import Loads
 from graph.compiler.plan import FieldPlan, Plan, Plans, Selection
@@ -245,6 +246,8 @@ class _Run:
         if not allowed:
             return list(faults.values())
         first = (await self._call([field], allowed[:1]))[id(field)][0]
+        if field.declared.cached_s is not None and isinstance(first, Listed):
+            first = replace(first, read=cached_pages(self._executor, field))
 
         def of(spot: Spot) -> Any:
             return replace(first, key=getattr(spot.source, key)) if isinstance(first, Listed) else first

@@ -17,6 +17,7 @@ from graph.base.answers import LONGEST_TEXT
 from graph.base.context import Operation
 from graph.base.paging import Listed
 from graph.compiler.builders import Detour, builder
+from graph.compiler.cached import cached_pages
 from graph.compiler.call import arguments_of, call, key_of
 from graph.compiler.join import MOST_ROWS, Join, joinable
 from graph.compiler.plan import FieldPlan, Plan, Selection, Shape
@@ -194,6 +195,9 @@ class Straight:
         """Connections that are still to be read. The request is the same for all objects."""
         asked = field.declared.asked(**arguments_of(self._executor, field))
         read, columns = field.declared.read, self._columns(field)
+        if field.declared.cached_s is not None:
+            # As values, so that both ways find what either has kept.
+            read, columns = cached_pages(self._executor, field), self._plan.columns(self._executor, field)[0]
         return [Listed(read, key, asked, columns) for key in _taken(sources, field.declared.needs[:1])]
 
     async def _parts(self, field: FieldPlan, sources: Sequence[Listed]) -> list[Any]:
