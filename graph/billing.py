@@ -100,7 +100,7 @@ async def subscription_of(root: Any, info: Info) -> Any:
 
 async def entitlements_of(root: Any, info: Info) -> Any:
     """The entitlements of an organization."""
-    return await info.context.load(entitlements.of_organizations, root.id)
+    return await info.context.load(entitlements.kept_of_organizations, root.id, info.context.adapters.cache)
 
 
 @strawberry.type

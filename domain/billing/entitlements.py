@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
+from domain.adapters.cache import Cache, Codec, Kind
 from domain.base.actor import Actor
 from domain.base.clock import now
 from domain.base.database import fetch
@@ -13,6 +15,7 @@ from domain.base.sql import Row, joined, sql
 from domain.billing.limits import COUNTED
 from domain.billing.plans import PLANS, Feature, Plan
 from domain.billing.states import Status, effective
+from domain.events.cached import cached
 
 visible = for_actor("subscription.org_id = ANY({}::uuid[])", orgs_with(Permission.ORG_READ))
 """The organizations whose members ask: whoever works there meets the limits."""
@@ -52,4 +55,26 @@ async def of_organizations(actor: Actor, org_ids: Sequence[UUID]) -> dict[UUID, 
             Entitlement(feature.value, limits[feature], row[feature.value] if feature in COUNTED else None)
             for feature in Feature
         ]
+    return found
+
+
+def _encoded(shown: list[Entitlement]) -> Any:
+    return [[each.feature, each.limit, each.used] for each in shown]
+
+
+def _decoded(kept: Any) -> list[Entitlement]:
+    return [Entitlement(*each) for each in kept]
+
+
+KEPT = Kind("entitlements", Codec(_encoded, _decoded), ttl_s=300.0)
+
+
+async def kept_of_organizations(
+    actor: Actor, org_ids: Sequence[UUID], cache: Cache
+) -> dict[UUID, list[Entitlement] | None]:
+    """As `of_organizations`, from the cache where nothing has happened in the organization since it was read.
+
+    For showing alone: what time itself changes, as the end of a grace, is here with the event that tells of it.
+    """
+    found, _ = await cached(cache, KEPT, actor, org_ids, lambda ids: of_organizations(actor, ids))
     return found

@@ -7,6 +7,7 @@ import pytest
 
 from domain.base.clock import frozen, now
 from domain.base.permissions import Permission
+from domain.billing import subscriptions
 from domain.billing.plans import PLANS, Plan
 from domain.billing.states import GRACE, Status
 from domain.organizations import api_keys
@@ -178,3 +179,22 @@ async def test_any_number_of_organizations_take_the_same_statements(acme: Tenant
     assert len(of_two) == len(of_one)
     # One for all subscriptions, and one for all that is counted.
     assert len([text for text in of_two if "FROM subscription" in text]) == 2
+
+
+async def test_what_has_not_changed_is_not_counted_again_and_a_change_shows_at_once(acme: Tenant) -> None:
+    await make_project(acme.admin, acme)
+    first = await entitlements(acme)
+    with statements() as sent:
+        again = await entitlements(acme)
+    counted = [each for each in sent if "AS members" in each]
+
+    async with acme.admin.acting() as actor:
+        await subscriptions.change(actor, acme.org_id, at=now(), plan=Plan.PRO, stripe_subscription_id="sub_1", seats=4)
+    raised = await entitlements(acme)
+    await make_project(acme.admin, acme, key="TWO")
+
+    assert again == first
+    assert counted == []
+    assert first["projects"] == {"enabled": True, "limit": 10, "used": 1}
+    assert raised["projects"] == {"enabled": True, "limit": 200, "used": 1}
+    assert (await entitlements(acme))["projects"]["used"] == 2
