@@ -19,9 +19,10 @@ import pytest
 from domain.adapters.wiring import Adapters
 from domain.base import database
 from domain.base.database import NoTenant, acting_for, app_pool
+from domain.billing.plans import Plan
 from tests.client import Answer
 from tests.events.chain import first_fault
-from tests.factories import Tenant, execute, make_project, make_task, make_tenant, rows
+from tests.factories import Tenant, execute, make_project, make_task, make_tenant, rows, set_plan
 
 OPERATIONS = 200
 AT_ONCE = 20
@@ -86,6 +87,8 @@ MIXED = (*MUTATIONS, *QUERIES)
 async def make_side(marker: str) -> Side:
     """A tenant all of whose texts hold the marker."""
     tenant = await make_tenant(marker)
+    # Projects without number are made here.
+    await set_plan(tenant.org_id, Plan.BUSINESS)
     await execute(
         "UPDATE users SET email = $1 || '-' || email WHERE id IN (SELECT user_id FROM membership WHERE org_id = $2)",
         marker,
