@@ -60,7 +60,15 @@ KNOWN = (
     "SLACK_WEBHOOK_URL",
     "SMTP_URL",
     "SOCKETS_PER_USER",
+    "STRIPE_API_URL",
+    "STRIPE_PRICE_BUSINESS",
+    "STRIPE_PRICE_PRO",
+    "STRIPE_SECRET_KEY",
+    "STRIPE_WEBHOOK_SECRET",
 )
+# None of them is of use without the others.
+STRIPE_TOGETHER = ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "STRIPE_PRICE_PRO", "STRIPE_PRICE_BUSINESS")
+DEFAULT_STRIPE_API_URL = "https://api.stripe.com"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 CURSOR_DAYS_MAX = 3650
 RATE_POINTS_MAX = 1_000_000_000
@@ -88,6 +96,12 @@ class Settings:
     smtp_url: str | None = field(repr=False, default=None)
     resend_api_key: str | None = field(repr=False, default=None)
     slack_webhook_url: str | None = field(repr=False, default=None)
+    # The two keys and the two prices are all given, or none is.
+    stripe_secret_key: str | None = field(repr=False, default=None)
+    stripe_webhook_secret: str | None = field(repr=False, default=None)
+    stripe_price_pro: str | None = None
+    stripe_price_business: str | None = None
+    stripe_api_url: str = DEFAULT_STRIPE_API_URL
     mail_from: str = default_sender(DEFAULT_PUBLIC_URL)
     public_url: str = DEFAULT_PUBLIC_URL
     allowed_origins: tuple[str, ...] = (DEFAULT_PUBLIC_URL,)
@@ -126,7 +140,7 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
     database_url = read("DATABASE_URL", _database_url, None)
     redis_url = read("REDIS_URL", _redis_url, None)
     secret_key = read("SECRET_KEY", _secret_key, "")
-    public_url = read("PUBLIC_URL", _public_url, DEFAULT_PUBLIC_URL)
+    public_url = read("PUBLIC_URL", _private_origin, DEFAULT_PUBLIC_URL)
     own_origin: tuple[str, ...] = (public_url,)
     allowed_origins = read("ALLOWED_ORIGINS", _origins, own_origin)
     forwarded_allow_ips = read("FORWARDED_ALLOW_IPS", _addresses, DEFAULT_FORWARDED_ALLOW_IPS)
@@ -141,9 +155,14 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
     messages_per_second = read("MESSAGES_PER_SECOND", _whole(1, MESSAGES_MAX), 50)
     metrics_token = read("METRICS_TOKEN", _metrics_token, None)
     smtp_url = read("SMTP_URL", _smtp_url, None)
-    resend_api_key = read("RESEND_API_KEY", _resend_api_key, None)
+    resend_api_key = read("RESEND_API_KEY", _key("re_..."), None)
     mail_from = read("MAIL_FROM", sender, default_sender(public_url))
     slack_webhook_url = read("SLACK_WEBHOOK_URL", _slack_webhook_url, None)
+    stripe_secret_key = read("STRIPE_SECRET_KEY", _key("sk_..."), None)
+    stripe_webhook_secret = read("STRIPE_WEBHOOK_SECRET", _key("whsec_..."), None)
+    stripe_price_pro = read("STRIPE_PRICE_PRO", _key("price_..."), None)
+    stripe_price_business = read("STRIPE_PRICE_BUSINESS", _key("price_..."), None)
+    stripe_api_url = read("STRIPE_API_URL", _private_origin, DEFAULT_STRIPE_API_URL)
     log_level = read("LOG_LEVEL", lambda value: _one_of(LOG_LEVELS, value), "info")
     log_format = read("LOG_FORMAT", lambda value: _one_of(LOG_FORMATS, value), "json")
 
@@ -151,6 +170,10 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
         faults.append("ALLOWED_ORIGINS: does not hold PUBLIC_URL, so the product's own pages would be refused")
     if documents == "persisted" and "DOCUMENTS_FILE" not in given:
         faults.append("DOCUMENTS_FILE: required with DOCUMENTS=persisted; a JSON object of id and document")
+    if missing := [name for name in STRIPE_TOGETHER if name not in given and given.keys() & set(STRIPE_TOGETHER)]:
+        faults.append(f"{', '.join(missing)}: required with any other of {', '.join(STRIPE_TOGETHER)}")
+    if stripe_price_pro is not None and stripe_price_pro == stripe_price_business:
+        faults.append("STRIPE_PRICE_BUSINESS: is STRIPE_PRICE_PRO, so nobody could tell the plans apart")
     embedded = "DATABASE_URL" not in given
     if not embedded and "SECRET_KEY" not in given:
         faults.append(f"SECRET_KEY: required with DATABASE_URL; at least {SECRET_KEY_MIN_LENGTH} random characters")
@@ -174,6 +197,11 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
         smtp_url=smtp_url,
         resend_api_key=resend_api_key,
         slack_webhook_url=slack_webhook_url,
+        stripe_secret_key=stripe_secret_key,
+        stripe_webhook_secret=stripe_webhook_secret,
+        stripe_price_pro=stripe_price_pro,
+        stripe_price_business=stripe_price_business,
+        stripe_api_url=stripe_api_url,
         mail_from=mail_from,
         public_url=public_url,
         allowed_origins=allowed_origins,
@@ -266,10 +294,15 @@ def _smtp_url(value: str) -> str:
     return value
 
 
-def _resend_api_key(value: str) -> str:
-    if not (value.isascii() and value.isprintable()) or " " in value:
-        raise ValueError("is a key of printable ASCII, like re_...")
-    return value
+def _key(example: str) -> Callable[[str], str]:
+    """What reads a key or an id that a vendor gave."""
+
+    def parse(value: str) -> str:
+        if not (value.isascii() and value.isprintable()) or " " in value:
+            raise ValueError(f"is a key of printable ASCII, like {example}")
+        return value
+
+    return parse
 
 
 def _slack_webhook_url(value: str) -> str:
@@ -288,10 +321,10 @@ def _origin(value: str) -> str:
     return f"{parts.scheme}://{host}{port}"
 
 
-def _public_url(value: str) -> str:
+def _private_origin(value: str) -> str:
     origin = _origin(value)
     if origin.startswith("http://") and not is_loopback(urlsplit(origin).hostname or ""):
-        raise ValueError("has to be https:// for a host other than this machine; sessions would travel in the open")
+        raise ValueError("has to be https:// for a host other than this machine; secrets would travel in the open")
     return origin
 
 

@@ -9,6 +9,11 @@ from domain.base.settings import Settings, SettingsError, load
 from domain.base.smtp_address import Encryption, SmtpServer, smtp_server
 
 KEY = "k" * 32
+STRIPE = {
+    "STRIPE_WEBHOOK_SECRET": "whsec_1",
+    "STRIPE_PRICE_PRO": "price_pro",
+    "STRIPE_PRICE_BUSINESS": "price_business",
+}
 SERVERS = {"DATABASE_URL": "postgres://u:pw-of-db@db.test/planwire", "SECRET_KEY": KEY}
 
 
@@ -79,6 +84,18 @@ SERVERS = {"DATABASE_URL": "postgres://u:pw-of-db@db.test/planwire", "SECRET_KEY
         ({"MAIL_FROM": "ö@b.test"}, "MAIL_FROM: has to have ASCII alone before the @"),
         ({"SLACK_WEBHOOK_URL": "http://hooks.test/x"}, "SLACK_WEBHOOK_URL: has to begin with https://"),
         ({"SLACK_WEBHOOK_URL": "https://u:pw@hooks.test/x"}, "SLACK_WEBHOOK_URL: names no host, or a user before it"),
+        ({"STRIPE_SECRET_KEY": "sk 1", **STRIPE}, "STRIPE_SECRET_KEY: is a key of printable ASCII, like sk_..."),
+        ({"STRIPE_API_URL": "http://stripe.test"}, "STRIPE_API_URL: has to be https://"),
+        ({"STRIPE_API_URL": "https://u:pw@stripe.test"}, "STRIPE_API_URL: an origin is scheme, host and port alone"),
+        (STRIPE, "STRIPE_SECRET_KEY: required with any other of STRIPE_SECRET_KEY,"),
+        (
+            {"STRIPE_SECRET_KEY": "sk_1"},
+            "STRIPE_WEBHOOK_SECRET, STRIPE_PRICE_PRO, STRIPE_PRICE_BUSINESS: required with",
+        ),
+        (
+            {"STRIPE_SECRET_KEY": "sk_1", **STRIPE, "STRIPE_PRICE_BUSINESS": "price_pro"},
+            "STRIPE_PRICE_BUSINESS: is STRIPE_PRICE_PRO",
+        ),
         ({"DOCUMENT_FILE": "x"}, "DOCUMENT_FILE: unknown setting, did you mean DOCUMENTS_FILE?"),
         ({"PLANWIRE_DTA": "x"}, "PLANWIRE_DTA: unknown setting, did you mean PLANWIRE_DATA?"),
         ({"PLANWIRE_COLOR": "red"}, "PLANWIRE_COLOR: unknown setting; known are ALLOWED_ORIGINS,"),
@@ -128,6 +145,8 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         {"SMTP_URL": "smtp://u:hunter2@a.test?starttls=hunter2"},
         {"RESEND_API_KEY": "hunter2 x"},
         {"SLACK_WEBHOOK_URL": "http://hooks.test/hunter2"},
+        {"STRIPE_SECRET_KEY": "hunter2"},
+        {"STRIPE_WEBHOOK_SECRET": "hunter2 x"},
         {"PLANWIRE_PASSWORD": "hunter2"},
     ],
 )
@@ -144,10 +163,12 @@ def test_settings_do_not_show_their_secrets(tmp_path: Path) -> None:
         "SMTP_URL": "smtp://u:pw-of-mail@mail.test",
         "RESEND_API_KEY": "re_of-mail",
         "SLACK_WEBHOOK_URL": "https://hooks.test/of-slack",
+        **STRIPE,
+        "STRIPE_SECRET_KEY": "sk_of-stripe",
     }
     settings = load({**SERVERS, **secrets}, data_dir=tmp_path)
 
-    told = (KEY, "pw-of-db", "pw-of-redis", "pw-of-mail", "re_of-mail", "of-slack")
+    told = (KEY, "pw-of-db", "pw-of-redis", "pw-of-mail", "re_of-mail", "of-slack", "sk_of-stripe", "whsec_1")
     assert not any(secret in repr(settings) for secret in told)
 
 
@@ -174,6 +195,11 @@ def test_defaults_with_servers_of_ones_own(tmp_path: Path) -> None:
         smtp_url=None,
         resend_api_key=None,
         slack_webhook_url=None,
+        stripe_secret_key=None,
+        stripe_webhook_secret=None,
+        stripe_price_pro=None,
+        stripe_price_business=None,
+        stripe_api_url="https://api.stripe.com",
         mail_from="Planwire <no-reply@localhost>",
         log_level="info",
         log_format="json",
@@ -202,6 +228,9 @@ def test_values_are_read_and_normalised(tmp_path: Path) -> None:
         "SMTP_URL": "smtp://u:p%40w@mail.test?starttls=required",
         "RESEND_API_KEY": "re_1",
         "SLACK_WEBHOOK_URL": "https://hooks.test/services/T/B/x",
+        **STRIPE,
+        "STRIPE_SECRET_KEY": "sk_1",
+        "STRIPE_API_URL": "http://127.0.0.1:9999/",
         "MAIL_FROM": '"Planwire, Acme" <hello@bücher.test>',
         "LOG_LEVEL": "WARNING",
         "REDIS_URL": "",
@@ -233,6 +262,11 @@ def test_values_are_read_and_normalised(tmp_path: Path) -> None:
         smtp_url="smtp://u:p%40w@mail.test?starttls=required",
         resend_api_key="re_1",
         slack_webhook_url="https://hooks.test/services/T/B/x",
+        stripe_secret_key="sk_1",  # noqa: S106  # no secret
+        stripe_webhook_secret="whsec_1",  # noqa: S106
+        stripe_price_pro="price_pro",
+        stripe_price_business="price_business",
+        stripe_api_url="http://127.0.0.1:9999",
         mail_from='"Planwire, Acme" <hello@xn--bcher-kva.test>',
         log_level="warning",
         log_format="json",
