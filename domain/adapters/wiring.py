@@ -15,6 +15,7 @@ from domain.adapters.mail_smtp import SmtpMail
 from domain.adapters.points import Points
 from domain.adapters.pubsub import INBOXES, PubSub
 from domain.adapters.slack import Slack
+from domain.adapters.stripe import Stripe
 from domain.adapters.throttle import Throttle
 from domain.base.settings import Settings
 from domain.base.smtp_address import mail_host, smtp_server
@@ -37,6 +38,8 @@ class Adapters:
     mail: Mail
     slack: Slack | None
     """None without SLACK_WEBHOOK_URL."""
+    stripe: Stripe | None
+    """None without STRIPE_SECRET_KEY."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Adapters":
@@ -58,6 +61,7 @@ class Adapters:
             http=http,
             mail=mail_of(settings, http),
             slack=None if hook is None else Slack(http, url=hook),
+            stripe=stripe_of(settings),
         )
 
     async def close(self) -> None:
@@ -71,6 +75,8 @@ class Adapters:
         await self.pubsub.close()
         await self.mail.close()
         await self.http.close()
+        if self.stripe is not None:
+            await self.stripe.close()
 
 
 def mail_of(settings: Settings, http: Http) -> Mail:
@@ -86,3 +92,11 @@ def mail_of(settings: Settings, http: Http) -> Mail:
     # Not a fault at the start: an API that serves is worth more, and no mail is lost, its job waits among the dead.
     structlog.get_logger("mail").warning("no mail is sent: neither SMTP_URL nor RESEND_API_KEY is set")
     return MailOff()
+
+
+def stripe_of(settings: Settings) -> Stripe | None:
+    """Stripe, where the settings name it."""
+    key, secret = settings.stripe_secret_key, settings.stripe_webhook_secret
+    if key is None or secret is None:
+        return None
+    return Stripe(secret_key=key, webhook_secret=secret, url=settings.stripe_api_url)

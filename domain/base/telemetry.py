@@ -38,6 +38,7 @@ DEAD_JOBS = Counter("planwire_dead_jobs", "Jobs that are not tried any more, by 
 BROKEN_INVARIANTS = Counter("planwire_broken_invariants", "What must hold and did not, by invariant.", ["invariant"])
 CACHE_HITS = Counter("planwire_cache_hits", "Values that nothing had to be loaded for, by name.", ["name"])
 CACHE_MISSES = Counter("planwire_cache_misses", "Values that were loaded, by name.", ["name"])
+SUBSCRIPTION_DRIFT = Counter("planwire_subscription_drift", "What a nightly look at Stripe found that nobody had told.")
 DETOURS = Counter("planwire_detours", "Executions that had to be done anew with all care.")
 
 about: ContextVar[Mapping[str, Any]] = ContextVar("about", default={})  # noqa: B039  # nobody writes into it
@@ -63,7 +64,10 @@ TEXT_MAX = 20_000
 # A stack of exceptions can nest values without end; what lies deeper is dropped.
 DEPTH_MAX = 6
 # Chatty at info, and below it they log statements with their values, and headers.
-QUIET_LOGGERS = ("uvicorn", "uvicorn.error", "tortoise", "asyncio", "websockets", "asyncpg", "httpcore", "taskiq")
+QUIET_LOGGERS = (
+    *("uvicorn", "uvicorn.error", "tortoise", "asyncio", "websockets", "asyncpg", "httpcore", "taskiq"),
+    *("stripe", "httpx"),
+)
 
 
 _ready: list[bytes] = []

@@ -1,0 +1,104 @@
+"""Only what Stripe signed a moment ago is an event, and a Stripe that is away is Unavailable."""
+
+import hashlib
+import hmac
+import json
+import socket
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from domain.adapters.stripe import SIGNATURE_HOLDS_S, NotFromStripe, Stripe, WebhookEvent
+from domain.base.errors import Unavailable
+
+SECRET = "whsec_of_ours"  # noqa: S105  # no secret
+EVENT = {
+    "id": "evt_1",
+    "object": "event",
+    "type": "invoice.paid",
+    "livemode": False,
+    "created": 1_794_000_000,
+    "data": {"object": {"id": "in_1"}},
+}
+
+
+@pytest.fixture
+async def stripe() -> AsyncIterator[Stripe]:
+    """An adapter for a port at which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        adapter = Stripe(secret_key="sk_1", webhook_secret=SECRET, url=f"http://127.0.0.1:{port}")  # noqa: S106
+        yield adapter
+        await adapter.close()
+
+
+def _body(event: Any = EVENT) -> bytes:
+    return json.dumps(event).encode()
+
+
+def _signed(body: bytes, *, secret: str = SECRET, at: int | None = None, scheme: str = "v1") -> str:
+    """Source: Stripe's documentation of webhooks, verifying signatures by hand."""
+    at = int(time.time()) if at is None else at
+    digest = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={at},{scheme}={digest}"
+
+
+async def test_what_stripe_signed_is_an_event(stripe: Stripe) -> None:
+    body = _body()
+
+    told = stripe.event(body, _signed(body))
+
+    assert told == WebhookEvent("evt_1", "invoice.paid", "in_1", False, datetime.fromtimestamp(1_794_000_000, UTC))
+
+
+async def test_one_of_two_signatures_is_enough(stripe: Stripe) -> None:
+    # As Stripe signs while a secret is being replaced.
+    body = _body()
+    other = _signed(body, secret="whsec_new").replace("t=", "t=0,x=")  # noqa: S106
+
+    assert stripe.event(body, f"{_signed(body)},{other.split(',')[-1]}").id == "evt_1"
+
+
+OLD = int(time.time()) - SIGNATURE_HOLDS_S - 2
+
+
+@pytest.mark.parametrize(
+    ("body", "signature"),
+    [
+        pytest.param(_body(), None, id="unsigned"),
+        pytest.param(_body(), "", id="empty"),
+        pytest.param(_body(), "t=1", id="without a signature"),
+        pytest.param(_body(), f"t=x,{_signed(_body())}", id="without a time"),
+        pytest.param(_body(), "t=9" * 3000, id="long"),
+        pytest.param(_body(), f"t={int(time.time())},v1=\xfc", id="not of ASCII"),
+        pytest.param(_body(), _signed(_body(), secret="whsec_of_another"), id="foreign"),  # noqa: S106
+        pytest.param(_body(), _signed(_body(), scheme="v0"), id="another scheme"),
+        pytest.param(_body()[:-1], _signed(_body()), id="cut"),
+        pytest.param(_body() + b" ", _signed(_body()), id="grown"),
+        pytest.param(_body({**EVENT, "id": "evt_2"}), _signed(_body()), id="changed"),
+        pytest.param(_body(), _signed(_body(), at=OLD), id="old"),
+        pytest.param(_body(), _signed(_body(), at=OLD).replace(str(OLD), str(int(time.time()))), id="made young"),
+        pytest.param(b"", _signed(b""), id="nothing"),
+        pytest.param(b"\xff\xfe", _signed(b"\xff\xfe"), id="no text"),
+        pytest.param(b"[]", _signed(b"[]"), id="a list"),
+        pytest.param(_body({"a": 1}), _signed(_body({"a": 1})), id="no event"),
+        pytest.param(_body({**EVENT, "object": "v2.core.event"}), _signed(_body({**EVENT, "object": "v2.core.event"}))),
+        pytest.param(_body({**EVENT, "data": []}), _signed(_body({**EVENT, "data": []})), id="no object"),
+        pytest.param(_body({**EVENT, "created": 1e300}), _signed(_body({**EVENT, "created": 1e300})), id="no instant"),
+    ],
+)
+async def test_what_stripe_did_not_sign_is_refused(stripe: Stripe, body: bytes, signature: str | None) -> None:
+    with pytest.raises(NotFromStripe) as raised:
+        stripe.event(body, signature)
+
+    assert "evt_" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+async def test_a_stripe_that_is_away_is_unavailable(stripe: Stripe) -> None:
+    with pytest.raises(Unavailable):
+        await stripe.subscriptions("cus_1")
