@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
+import aiohttp
 import orjson
 import stripe
 import structlog
@@ -30,6 +31,10 @@ ORGANIZATION = "organization_id"
 # Stripe's code for what is not there, and for what names it.
 MISSING = "resource_missing"
 
+# It would keep a file in the home directory, and tell Stripe of it.
+stripe.enable_telemetry = False
+# Raised while an answer is read, which the client leaves to others.
+_CUT_OFF = (aiohttp.ClientError, TimeoutError, OSError)
 T = TypeVar("T")
 _log = structlog.get_logger("billing")
 
@@ -78,7 +83,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Subscribed:
-    """A subscription as it stands; `status` is Stripe's word. `ends_at` is when it ends, if it is to end."""
+    """A subscription as it stands; `status` is Stripe's word."""
 
     id: str
     status: str
@@ -87,6 +92,11 @@ class Subscribed:
     cancel_at_period_end: bool
     cancel_at: datetime | None
     created_at: datetime
+
+    @property
+    def is_to_end(self) -> bool:
+        """Whether it ends by itself. The portal may set an instant in place of the flag."""
+        return self.cancel_at_period_end or self.cancel_at is not None
 
 
 class Stripe:
@@ -169,12 +179,12 @@ class Stripe:
 
     async def subscriptions(self, customer_id: str) -> list[Subscribed]:
         """All that the customer has or had, at most SUBSCRIPTIONS_AT_MOST, the newest first."""
-        found = await self._ask(
+        found = await self._find(
             self._client.v1.subscriptions.list_async(
                 {"customer": customer_id, "status": "all", "limit": SUBSCRIPTIONS_AT_MOST}
             )
         )
-        return [_subscribed(each) for each in _dict(found)["data"]]
+        return [] if found is None else [_subscribed(each) for each in found["data"]]
 
     async def create_checkout(
         self, customer_id: str, *, price_id: str, seats: int, success_url: str, cancel_url: str, key: str
@@ -214,13 +224,12 @@ class Stripe:
         )
 
     async def go_on(self, subscribed: Subscribed, *, key: str) -> None:
-        """Let the subscription not end."""
-        # The portal may set an instant in place of the flag, and Stripe takes only one of the two at a time.
-        is_flagged = subscribed.cancel_at_period_end or subscribed.cancel_at is None
+        """Let a subscription that is to end not end."""
+        # Stripe takes only one of the two at a time.
         await self._ask(
             self._client.v1.subscriptions.update_async(
                 subscribed.id,
-                {"cancel_at_period_end": False} if is_flagged else {"cancel_at": ""},
+                {"cancel_at_period_end": False} if subscribed.cancel_at_period_end else {"cancel_at": ""},
                 {"idempotency_key": key},
             )
         )
@@ -234,9 +243,9 @@ class Stripe:
         )
 
     @cached_property
-    def _http(self) -> stripe.HTTPXClient:
-        # Made at first use: reading the certificates of all authorities takes its time.
-        return stripe.HTTPXClient(timeout=TIMEOUT_S)
+    def _http(self) -> stripe.AIOHTTPClient:
+        # Made at first use: it belongs to the event loop that runs then.
+        return stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
 
     @cached_property
     def _client(self) -> StripeClient:
@@ -262,7 +271,7 @@ class Stripe:
         except (stripe.AuthenticationError, stripe.PermissionError) as fault:
             _log.error("Stripe does not take STRIPE_SECRET_KEY", request=fault.request_id)
             raise Unavailable("Billing cannot be reached right now.") from fault
-        except (stripe.APIConnectionError, stripe.APIError, stripe.RateLimitError) as fault:
+        except (stripe.APIConnectionError, stripe.APIError, stripe.RateLimitError, *_CUT_OFF) as fault:
             # Among them 409: the same key is in use at this moment.
             raise Unavailable("Billing cannot be reached right now.") from fault
         except stripe.StripeError as fault:

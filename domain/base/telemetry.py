@@ -65,8 +65,15 @@ TEXT_MAX = 20_000
 DEPTH_MAX = 6
 # Chatty at info, and below it they log statements with their values, and headers.
 QUIET_LOGGERS = (
-    *("uvicorn", "uvicorn.error", "tortoise", "asyncio", "websockets", "asyncpg", "httpcore", "taskiq"),
-    *("stripe", "httpx"),
+    "uvicorn",
+    "uvicorn.error",
+    "tortoise",
+    "asyncio",
+    "websockets",
+    "asyncpg",
+    "httpcore",
+    "taskiq",
+    "stripe",
 )
 
 
