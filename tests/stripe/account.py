@@ -39,6 +39,11 @@ class Refused(Exception):
         self.error = {name: value for name, value in given.items() if value is not None}
 
 
+def declined() -> Refused:
+    """What Stripe says of a card that is not taken."""
+    return Refused("The card was declined.", status=402, code="card_declined", type="card_error")
+
+
 @dataclass
 class Account:
     """Objects by their ids, in the order in which they were made; what happens is handed to `tell` as events."""
@@ -68,6 +73,16 @@ class Account:
     def now(self) -> int:
         """Seconds since 1970 on the account's clock."""
         return int(time.time()) + self.offset_s
+
+    def saved(self) -> Json:
+        """What the account remembers, for `restore`."""
+        sets = {name: sorted(getattr(self, name)) for name in ("failing", "told")}
+        return {"objects": self.objects, "offset_s": self.offset_s, "orders": self.orders, **sets}
+
+    def restore(self, saved: Json) -> None:
+        """Remember what an account did before."""
+        self.objects, self.offset_s, self.orders = saved["objects"], saved["offset_s"], saved["orders"]
+        self.failing, self.told = set(saved["failing"]), set(saved["told"])
 
     def all(self, object: str) -> list[Json]:
         """The objects of a kind, the oldest first."""
@@ -142,7 +157,7 @@ class Account:
             raise Refused(f"The checkout session is {session['status']}.")
         order = self.orders[id]
         if session["customer"] in self.failing and not order["trial_days"]:
-            raise Refused("Your card was declined.", status=402, code="card_declined", type="card_error")
+            raise declined()
         if session["customer"] is None:
             session["customer"] = self.create_customer(email=session["customer_email"] or "payer@example.com")["id"]
         subscription = self.subscribe(session["customer"], **order)
@@ -188,8 +203,10 @@ class Account:
         """Pay an invoice, or fail to."""
         invoice = self.get("invoice", id)
         if invoice["status"] != "open":
-            raise Refused(f"Invoice is already {invoice['status']}", code="invoice_not_editable")
+            raise Refused(f"The invoice is {invoice['status']}.", code="invoice_not_editable")
         self._charge(invoice)
+        if invoice["status"] != "paid":
+            raise declined()
         return invoice
 
     def cancel(self, id: str, reason: str = "cancellation_requested") -> Json:
@@ -235,7 +252,7 @@ class Account:
         """Close a checkout that nobody paid."""
         session = self.get("checkout.session", id)
         if session["status"] != "open":
-            raise Refused(f"Only Checkout Sessions with a status of open can be expired: it is {session['status']}.")
+            raise Refused(f"The checkout session is {session['status']}.")
         session |= {"status": "expired", "url": None}
         self.emit("checkout.session.expired", session)
         return session

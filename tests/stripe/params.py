@@ -26,7 +26,9 @@ class Params:
     def only(self, known: Iterable[str]) -> "Params":
         """Itself. Raises Refused for a parameter that is not known."""
         for name in self.tree.keys() - set(known):
-            raise Refused(f"Received unknown parameter: {name}", param=self.name(name), code="parameter_unknown")
+            raise Refused(
+                f"The fake knows no parameter {self.name(name)} here.", param=self.name(name), code="parameter_unknown"
+            )
         return self
 
     def text(self, name: str) -> str | None:
@@ -39,7 +41,7 @@ class Params:
     def required(self, name: str) -> str:
         """A text that has to be there."""
         if (value := self.text(name)) is None:
-            raise Refused(f"Missing required param: {name}.", param=self.name(name), code="parameter_missing")
+            raise Refused(f"{self.name(name)} is missing.", param=self.name(name), code="parameter_missing")
         return value
 
     def whole(self, name: str, default: int, *, most: int | None = None) -> int:
@@ -62,7 +64,7 @@ class Params:
         """An address that a browser is sent to."""
         value = self.text(name)
         if value is not None and not (urlsplit(value).scheme in ("http", "https") and urlsplit(value).hostname):
-            raise Refused("Not a valid URL", param=self.name(name), code="url_invalid")
+            raise Refused("It is no address for a browser.", param=self.name(name), code="url_invalid")
         return value
 
     def part(self, name: str) -> "Params":
@@ -114,6 +116,6 @@ def clauses(query: str) -> list[tuple[str, str, str]]:
     found = []
     for clause in query.split(" AND "):
         if (match := SEARCH_CLAUSE.fullmatch(clause.strip())) is None:
-            raise Refused(f"We were unable to parse your search query: {query}", param="query")
+            raise Refused(f"The fake cannot read the query {query}", param="query")
         found.append(("metadata" if match["key"] else match["field"], match["key"] or "", match["value"]))
     return found

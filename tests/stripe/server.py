@@ -31,6 +31,13 @@ KEY_LIFE_S = 24 * 3600
 KEPT_ERRORS = (402, 500)
 
 
+How = Literal["fail", "cut", "hang"]
+
+
+class HungUp(Exception):
+    """The client gets half an answer."""
+
+
 @dataclass
 class Kept:
     """What a request under an idempotency key was, and its answer once there is one."""
@@ -46,10 +53,11 @@ class Kept:
 class Fault:
     """What goes wrong with the next requests of a method whose path begins so, before or after they have their effect.
 
-    "fail" answers with a status. "hang" waits for `let_go`, and goes on as if nothing had been.
+    "fail" answers with a status. "cut" hangs up in the midst of an answer. "hang" waits for `let_go`, and goes on as if
+    nothing had been.
     """
 
-    how: Literal["fail", "hang"]
+    how: How
     when: Literal["before", "after"] = "before"
     method: str = "POST"
     path: str = "/v1/"
@@ -76,9 +84,10 @@ class FakeStripe:
     keys: dict[str, Kept] = field(default_factory=dict)
 
     @classmethod
-    def at(cls, origin: str, *, webhooks: str | None = None) -> "FakeStripe":
-        """A fake that will be served at an origin and sends its events to an address."""
-        courier = Courier(f"whsec_{secrets.token_hex(16)}", webhooks)
+    def behind(cls, listener: socket.socket) -> "FakeStripe":
+        """A fake that will be served at a port of this machine."""
+        origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        courier = Courier(f"whsec_{secrets.token_hex(16)}")
         return cls(origin, courier, Account(origin, courier.take))
 
     @property
@@ -96,9 +105,10 @@ class FakeStripe:
     def app(self) -> Starlette:
         """The ASGI application."""
         known = [Route(each.path, _endpoint(self, each), methods=[each.method]) for each in api.ROUTES]
-        return Starlette(routes=[*known, *pages.routes(self.account), Route("/{path:path}", self._unknown)])
+        unknown = Route("/{path:path}", self._unknown, methods=["GET", "POST", "DELETE"])
+        return Starlette(routes=[*known, *pages.routes(self.account), unknown])
 
-    def fault(self, how: Literal["fail", "hang"], **where: Any) -> Fault:
+    def fault(self, how: How, **where: Any) -> Fault:
         """Let something go wrong with the next requests; what it was is left at its place in `Fault`."""
         self.faults.append(made := Fault(how, **where))
         return made
@@ -121,6 +131,8 @@ class FakeStripe:
                 status, body = await self._executed(request, route, given, key, request_id)
         except Refused as refusal:
             status, body = refusal.status, {"error": refusal.error}
+        except HungUp:
+            return Response(b'{"id":', headers={**headers, "content-length": "4096"}, media_type="application/json")
         if key is not None:
             headers["idempotency-key"] = key
         self.asked.append((request.method, request.url.path, tree, key, status))
@@ -128,10 +140,10 @@ class FakeStripe:
 
     def _check(self, request: Request) -> None:
         if request.headers.get("authorization") != f"Bearer {self.secret_key}":
-            raise Refused("Invalid API Key provided.", status=401)
+            raise Refused("This is no secret key of the fake.", status=401)
         version = request.headers.get("stripe-version", API_VERSION)
         if not OLDEST_API_VERSION <= version[:10] <= API_VERSION[:10]:
-            raise Refused(f"Invalid Stripe API version: {version}")
+            raise Refused(f"The fake does not speak the version {version}.")
 
     def _kept(self, key: str, request: Request, tree: Json, request_id: str) -> Kept | None:
         """What is known under a key; None where this request is the first, which is then noted."""
@@ -139,13 +151,9 @@ class FakeStripe:
         if kept is None or kept.at < self.account.now() - KEY_LIFE_S:
             self.keys[key] = Kept(request.url.path, tree, self.account.now(), request_id)
             return None
-        advice = f"Try using a key other than '{key}' if you meant to execute a different request."
-        if kept.path != request.url.path:
-            which = f"for the same endpoint they were first used for ('{request.url.path}' vs '{kept.path}')"
-            raise Refused(f"Keys for idempotent requests can only be used {which}. {advice}", type="idempotency_error")
-        if kept.params != tree:
-            which = "with the same parameters they were first used with"
-            raise Refused(f"Keys for idempotent requests can only be used {which}. {advice}", type="idempotency_error")
+        if (kept.path, kept.params) != (request.url.path, tree):
+            what = "parameters" if kept.path == request.url.path else "endpoint"
+            raise Refused(f"The idempotency key {key} belongs to other {what}.", type="idempotency_error")
         if kept.answer is None:
             message = f"Another request with the idempotency key {key} is in progress."
             raise Refused(message, status=409, code="idempotency_key_in_use", type="idempotency_error")
@@ -189,6 +197,8 @@ class FakeStripe:
                 if fault.how == "hang":
                     await fault.let_go.wait()
                     return
+                if fault.how == "cut":
+                    raise HungUp
                 type = "rate_limit_error" if fault.status == 429 else "api_error"
                 raise Refused("Something went wrong on the fake's side.", status=fault.status, type=type)
 
@@ -206,14 +216,14 @@ class FakeStripe:
             return
         step, *rest = steps
         if not isinstance(thing, dict) or step not in thing:
-            raise Refused(f"This property cannot be expanded ({path}).", param="expand")
+            raise Refused(f"{path} cannot be expanded.", param="expand")
         if isinstance(thing[step], str) and thing[step] in self.account.objects:
             thing[step] = copy.deepcopy(self.account.objects[thing[step]])
         if rest and thing[step] is not None:
             self._expand(thing[step], rest, path)
 
     async def _unknown(self, request: Request) -> Response:
-        message = f"Unrecognized request URL ({request.method}: {request.url.path})."
+        message = f"The fake knows no {request.method} {request.url.path}."
         return JSONResponse({"error": {"type": "invalid_request_error", "message": message}}, 404)
 
 
@@ -233,32 +243,35 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def at_a_port(app: ASGIApp, listener: socket.socket | None = None) -> AsyncIterator[str]:
-    """An application on a port of this machine, a free one where none is given; its origin."""
-    with listener or socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1)
-        server = _Server(config)
-        running = asyncio.create_task(server.serve(sockets=[listening]))
-        try:
-            yield _origin(listening)
-        finally:
-            server.should_exit = True
-            await running
+async def at_a_port(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve an application at a port."""
+    config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
 
 
 @contextlib.asynccontextmanager
-async def serving(*, webhooks: str | None = None, listener: socket.socket | None = None) -> AsyncIterator[FakeStripe]:
-    """The fake at a port, as `at_a_port` has it; events go to `webhooks`, or wait for `courier.address`."""
-    with listener or socket.create_server(("127.0.0.1", 0)) as listening:
-        fake = FakeStripe.at(_origin(listening), webhooks=webhooks)
-        async with at_a_port(fake.app, listening):
-            try:
-                yield fake
-            finally:
-                for fault in fake.faults:
-                    fault.let_go.set()
-                await fake.courier.close()
+async def serving(*, webhooks: str | None = None) -> AsyncIterator[FakeStripe]:
+    """A fake at a free port of this machine. Its events go to `webhooks`, or wait until `courier.address` is set."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        fake = FakeStripe.behind(listener)
+        fake.courier.address = webhooks
+        async with running(fake, listener):
+            yield fake
 
 
-def _origin(listener: socket.socket) -> str:
-    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+@contextlib.asynccontextmanager
+async def running(fake: FakeStripe, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve a fake at its port."""
+    async with at_a_port(fake.app, listener):
+        try:
+            yield
+        finally:
+            for fault in fake.faults:
+                fault.let_go.set()
+            await fake.courier.close()

@@ -1,6 +1,7 @@
 """Events arrive signed, and as late, as often and in such an order as a test says."""
 
 import contextlib
+import socket
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -50,10 +51,11 @@ class Taker:
 async def taking(fake: FakeStripe, refusals: int = 0) -> AsyncIterator[Taker]:
     """Somebody who takes the events of a fake."""
     taker = Taker(fake.courier.secret, refusals)
-    async with at_a_port(taker) as origin:
-        fake.courier.address = f"{origin}/webhooks/stripe"
-        yield taker
-        fake.courier.address = None
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with at_a_port(taker, listener):
+            fake.courier.address = f"http://127.0.0.1:{listener.getsockname()[1]}/webhooks/stripe"
+            yield taker
+            fake.courier.address = None
 
 
 def happen(fake: FakeStripe, count: int) -> list[str]:
