@@ -83,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=run)
         return added
 
-    command("dev", _dev, data, address)
+    command("dev", _dev, data, address).add_argument(
+        "--fake-stripe", action="store_true", help="bill by a Stripe of the tests, with pages to click through"
+    )
     serve = command("serve", _serve, data, address)
     serve.add_argument("--workers", type=_count, default=1, help="processes that share the port (default %(default)s)")
     work = command("work", _work, data)
@@ -137,7 +139,8 @@ def _parts(value: str) -> tuple[Part, ...]:
 
 def _dev(options: argparse.Namespace) -> int:
     """Start everything on this machine, with demo data, and serve."""
-    settings = _settings(options, {"LOG_FORMAT": "console"})
+    stripe = _fake_stripe() if options.fake_stripe else None
+    settings = _settings(options, {"LOG_FORMAT": "console"}, stripe.settings if stripe else {})
 
     async def work(listener: socket.socket, local: Settings) -> None:
         async with embedded.servers(local) as live:
@@ -145,14 +148,27 @@ def _dev(options: argparse.Namespace) -> int:
             async with _connected(live):
                 if await seed.is_empty():
                     await seed.seed()
-            await _all(
-                _serve_here(live, listener, (_ready_line(options.host, listener), seed.SIGN_IN)),
-                keep("jobs", _work_beside, live, end_within_s=DEV_JOBS_END_WITHIN_S),
-            )
+            lines = [_ready_line(options.host, listener), seed.SIGN_IN]
+            beside = [keep("jobs", _work_beside, live, end_within_s=DEV_JOBS_END_WITHIN_S)]
+            if stripe:
+                lines.append(f"fake Stripe: {stripe.origin}")
+                own = _origin(_near(options.host), _port_of(listener))
+                beside.append(stripe.run(f"{own}/webhooks/stripe", live.data_dir))
+            await _all(_serve_here(live, listener, lines), *beside)
 
     with _listener(options.host, options.port) as listener:
         run(work(listener, _at_own_address(settings, os.environ, options.host, listener)))
     return 0
+
+
+def _fake_stripe() -> Any:
+    """The fake Stripe. Raises CommandError where the tests that hold it are not."""
+    # An installation looks for our packages alone, not for what lies beside them.
+    sys.path.insert(0, str(SCHEMA_FILE.parent))
+    try:
+        return importlib.import_module("tests.stripe.demo").Demo()
+    except ModuleNotFoundError as fault:
+        raise CommandError(f"--fake-stripe needs the tests and what they stand on: {fault}", 2) from None
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -306,8 +322,11 @@ def _schema(options: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(options: argparse.Namespace, defaults: Mapping[str, str] | None = None) -> Settings:
-    settings = load({**(defaults or {}), **os.environ}, data_dir=options.data)
+def _settings(
+    options: argparse.Namespace, defaults: Mapping[str, str] | None = None, fixed: Mapping[str, str] | None = None
+) -> Settings:
+    """From the environment, which goes before `defaults`, and behind what is `fixed`."""
+    settings = load({**(defaults or {}), **os.environ, **(fixed or {})}, data_dir=options.data)
     telemetry.configure(settings)
     return settings
 
@@ -348,6 +367,11 @@ def _port_of(listener: socket.socket) -> int:
     return int(listener.getsockname()[1])
 
 
+def _near(host: str) -> str:
+    """Where this machine reaches what listens on a host."""
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
+
+
 def _ready_line(host: str, listener: socket.socket) -> str:
     return f"ready: {_origin(host, _port_of(listener))}/graphql"
 
@@ -355,9 +379,8 @@ def _ready_line(host: str, listener: socket.socket) -> str:
 def _at_own_address(settings: Settings, environ: Mapping[str, str], host: str, listener: socket.socket) -> Settings:
     """Settings whose origins are where `dev` really listens, as far as the environment does not say otherwise."""
     port = _port_of(listener)
-    near = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
     if not environ.get("PUBLIC_URL", "").strip():
-        settings = replace(settings, public_url=_origin(near, port))
+        settings = replace(settings, public_url=_origin(_near(host), port))
     own = [settings.public_url]
     if is_loopback(urlsplit(settings.public_url).hostname or ""):
         own += [_origin("127.0.0.1", port), _origin("localhost", port)]
