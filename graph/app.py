@@ -116,6 +116,7 @@ def create_app(settings: Settings, limits: Limits = LIMITS) -> Application:
         Mount("/graphiql", assets()),
         Route("/metrics", inbound.metrics(settings)),
         Route(f"/{UNSUBSCRIBE}", inbound.unsubscribe(settings), methods=["GET", "POST"]),
+        Route(f"/{inbound.STRIPE_WEBHOOK}", inbound.stripe_webhook(adapters.stripe), methods=["POST"]),
         *dev_mail.routes(adapters.mail, settings),
         Route("/health/live", is_live),
         Route("/health/ready", ready),

@@ -1,18 +1,25 @@
-"""The doors that are not GraphQL: metrics, and the link in a mail that turns off more of its kind."""
+"""The doors that are not GraphQL: metrics, the link in a mail that turns off more of its kind, and Stripe's events."""
 
+import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
 
+import structlog
 from jinja2 import Environment
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
+from domain.adapters.stripe import NotFromStripe, Stripe
 from domain.base import telemetry
 from domain.base.errors import RequestError
 from domain.base.settings import Settings, is_loopback
+from domain.billing import webhooks
 from domain.identity import mail_choices
 
 RETRY_AFTER_S = 60
+BODY_DEADLINE_S = 10.0
+STRIPE_WEBHOOK = "webhooks/stripe"
+_log = structlog.get_logger("inbound")
 _PAGE = Environment(autoescape=True).from_string(
     """<!doctype html>
 <html lang="en">
@@ -64,6 +71,30 @@ def unsubscribe(settings: Settings) -> Callable[[Request], Awaitable[Response]]:
         if asks:
             return _page(f"Do you want no more mail about {kind.described}?", asks=True)
         return _page(f"You get no more mail about {kind.described}. Your preferences turn it on again.")
+
+    return endpoint
+
+
+def stripe_webhook(stripe: Stripe | None) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint that Stripe sends events to: 200 once the event is kept for good, 400 for what Stripe did not sign.
+
+    503 asks Stripe to send it again. Nothing that was sent is logged.
+    """
+
+    async def endpoint(request: Request) -> Response:
+        if stripe is None:
+            return PlainTextResponse("Not Found", status_code=404)
+        try:
+            async with asyncio.timeout(BODY_DEADLINE_S):
+                body = await request.body()
+            await webhooks.receive(stripe.event(body, request.headers.get("stripe-signature")))
+        except (NotFromStripe, ClientDisconnect, TimeoutError) as fault:
+            _log.warning("a webhook is not Stripe's", fault=type(fault).__name__)
+            return PlainTextResponse("This is no event that Stripe has signed.", status_code=400)
+        except RequestError:
+            told = {"retry-after": str(RETRY_AFTER_S)}
+            return PlainTextResponse("This cannot be taken right now. Send it again.", 503, told)
+        return PlainTextResponse("Taken.")
 
     return endpoint
 

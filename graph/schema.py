@@ -13,6 +13,7 @@ from graph.base.idempotency import IDEMPOTENT
 from graph.base.nodes import nodes_by_kind
 from graph.base.scalars import SCALARS
 from graph.billing import BillingQueries
+from graph.billing_changes import BillingMutations
 from graph.comments import CommentMutations
 from graph.events import EventQueries, EventSubscriptions
 from graph.identity import IdentityMutations, IdentityQueries
@@ -74,6 +75,7 @@ class Mutation(
     LabelMutations,
     CommentMutations,
     NotificationMutations,
+    BillingMutations,
 ):
     """All that changes something. Mutations of one operation run one after the other."""
 

@@ -6,6 +6,7 @@
 - `@personal_handler`: as `@outside_handler`, for one of those who hear of an event. A `@handler` whose `then` names it
   makes its deliveries, one for each person, so that a retry is for one person alone.
 - `@account_handler`: as `@outside_handler`, for what happened to an account.
+- `@inbound_handler`: as `@outside_handler`, for a row that came from outside. It finds out whose it is.
 - `@organization_tick`: as `@handler`, for a tick of cron in one organization.
 - `@tick`: for a tick of cron that is nobody's. It opens its own doors and can bear being run twice.
 
@@ -32,6 +33,7 @@ OnEvent = Callable[[Actor, EventRow, Adapters], Awaitable[None]]
 OnEventOutside = Callable[[Actor, EventRow, Adapters, UUID], Awaitable[None]]
 OnEventForPerson = Callable[[Actor, EventRow, UUID, Adapters, UUID], Awaitable[None]]
 OnEntry = Callable[[UUID, SecurityEntryRow, Adapters, UUID], Awaitable[None]]
+OnInbound = Callable[[UUID, Adapters, UUID], Awaitable[None]]
 OnOrganizationTick = Callable[[Actor, datetime], Awaitable[object]]
 OnTick = Callable[[datetime], Awaitable[object]]
 
@@ -118,6 +120,21 @@ class AccountHandler:
 
 
 @dataclass(frozen=True)
+class InboundHandler:
+    """Does one thing for a row that came from outside, by the row's id, outside any transaction."""
+
+    name: str
+    run: OnInbound
+    timeout_s: float = TIMEOUT_S
+    is_outside = True
+
+    async def perform(self, claim: Claim, adapters: Adapters) -> None:
+        """Do it, then note it. Raises as the others do."""
+        await self.run(claim.source_id, adapters, claim.id)
+        await claims.done(claim)
+
+
+@dataclass(frozen=True)
 class OrganizationTick:
     """Does one thing for an organization at a tick of cron, in the transaction that notes it as done."""
 
@@ -153,7 +170,7 @@ class SystemTick:
 
 EventHandler = Handler | OutsideHandler
 TickHandler = OrganizationTick | SystemTick
-AnyHandler = EventHandler | PersonalHandler | AccountHandler | TickHandler
+AnyHandler = EventHandler | PersonalHandler | AccountHandler | InboundHandler | TickHandler
 
 
 def handler(
@@ -176,6 +193,11 @@ def personal_handler(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[On
 def account_handler(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnEntry], AccountHandler]:
     """Make the function an AccountHandler."""
     return lambda run: AccountHandler(name, run, timeout_s)
+
+
+def inbound_handler(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnInbound], InboundHandler]:
+    """Make the function an InboundHandler."""
+    return lambda run: InboundHandler(name, run, timeout_s)
 
 
 def organization_tick(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnOrganizationTick], OrganizationTick]:

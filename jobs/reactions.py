@@ -9,8 +9,8 @@ from domain.base.settings import Settings
 from domain.events.types import EventType
 from domain.identity.mails import MAILS
 from domain.identity.security_log import Action
-from jobs import identity, invitations, notifications, schedule
-from jobs.handlers import AccountHandler, AnyHandler, EventHandler, Handler
+from jobs import billing, identity, invitations, notifications, schedule
+from jobs.handlers import AccountHandler, AnyHandler, EventHandler, Handler, InboundHandler
 from jobs.listeners import LISTENERS, Listener
 from jobs.schedule import Line
 
@@ -23,6 +23,8 @@ REACTIONS: Mapping[EventType, tuple[EventHandler, ...]] = {
     EventType.INVITATION_RESENT: (invitations.mail,),
     EventType.INVITATION_ACCEPTED: (notifications.fan_out,),
 }
+# What comes from outside names its handler itself.
+INBOUND: Sequence[InboundHandler] = (billing.sync,)
 ACCOUNT_REACTIONS: Mapping[Action, tuple[AccountHandler, ...]] = {Action(name): (identity.mail,) for name in MAILS}
 
 
@@ -36,6 +38,7 @@ class Reactions:
     events: Mapping[EventType, tuple[EventHandler, ...]] = field(default_factory=lambda: REACTIONS)
     accounts: Mapping[Action, tuple[AccountHandler, ...]] = field(default_factory=lambda: ACCOUNT_REACTIONS)
     listeners: Sequence[Listener] = LISTENERS
+    inbound: Sequence[InboundHandler] = INBOUND
     lines: Sequence[Line] = schedule.SCHEDULE
     by_name: Mapping[str, AnyHandler] = field(init=False)
 
@@ -45,6 +48,7 @@ class Reactions:
         every += [then for each in every if isinstance(each, Handler) for then in each.then]
         every += [listener.handler for listener in self.listeners]
         every += [each for group in self.accounts.values() for each in group]
+        every += self.inbound
         every += [line.handler for line in self.lines]
         for each in every:
             if by_name.setdefault(each.name, each) is not each:
@@ -79,5 +83,6 @@ class Reactions:
             found.get("REACTIONS", {}),
             found.get("ACCOUNT_REACTIONS", {}),
             found.get("LISTENERS", ()),
+            found.get("INBOUND", ()),
             found.get("SCHEDULE", ()),
         )

@@ -12,12 +12,13 @@ from domain.base.settings import Settings
 from domain.organizations import api_keys
 from graph.base.ids import global_id
 from graph.base.selection import declaration
+from tests.billing.paying import selling
 from tests.client import Answer, GraphQL
 from tests.factories import Person, execute, rows
 from tests.isolation.calls import SCHEMA, Call, Field, call, mutations
 from tests.isolation.ledger import Ledger, open_ledger
 from tests.isolation.sweep import refusals
-from tests.isolation.world import World, make_notification, make_session, make_world, prepared
+from tests.isolation.world import World, bought, make_notification, make_session, make_world, prepared
 from tests.test_schema import PEOPLE_ONLY
 
 P = Permission
@@ -79,6 +80,10 @@ NEEDED: dict[str, Permission | None] = {
     "notificationsMarkRead": None,
     "notificationsMarkUnread": None,
     "notificationsMarkAllRead": None,
+    "billingCheckoutCreate": P.BILLING_MANAGE,
+    "billingPortalCreate": P.BILLING_MANAGE,
+    "subscriptionCancel": P.BILLING_MANAGE,
+    "subscriptionResume": P.BILLING_MANAGE,
 }
 
 # Who may not manage keys does not see those of others, so there is nothing to forbid; nor who may not invite.
@@ -120,6 +125,13 @@ async def world(settings: Settings, adapters: Adapters) -> World:
     return await make_world("dingo", "DIN")
 
 
+@pytest.fixture(autouse=True)
+async def stripe(settings: Settings, adapters: Adapters) -> AsyncIterator[None]:
+    """Somebody whom a plan can be bought from."""
+    async with selling(settings, adapters):
+        yield
+
+
 @pytest.fixture(scope="module")
 async def keys(world: World) -> dict[Permission | None, str]:
     """Permission -> the secret of a key that may do all but this; None -> of one that may do all."""
@@ -159,6 +171,7 @@ def person_of(world: World, role: Role) -> Person:
 async def call_as(world: World, field: Field, author: ActorRef, person: Person | None = None) -> Call:
     """A call of the mutation that is valid for this caller: with a session, and a comment to edit, of their own."""
     things = {} if person is None else await prepared(field.name, person)
+    await bought(field.name, world)
     if person is not None and field.name == "sessionRevoke":
         things["other session"] = global_id("session", await make_session(person))
     if person is not None and field.name in ("notificationsMarkRead", "notificationsMarkUnread"):

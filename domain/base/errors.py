@@ -84,6 +84,12 @@ class Expired(UserError):
     code = ErrorCode.EXPIRED
 
 
+class FeatureDisabled(UserError):
+    """This deployment is not set up for it."""
+
+    code = ErrorCode.FEATURE_DISABLED
+
+
 class StaleVersion(UserError):
     """`if_version` did not match; `current` is the row as it stands now."""
 

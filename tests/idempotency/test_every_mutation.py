@@ -9,13 +9,14 @@ from graphql import GraphQLNonNull, GraphQLObjectType, get_named_type
 from domain.adapters.wiring import Adapters
 from domain.base.settings import Settings
 from graph.base.nodes import nodes_by_kind
+from tests.billing.paying import selling
 from tests.client import GraphQL
 from tests.factories import rows
 from tests.idempotency.keyed import kept, new_key, under
 from tests.isolation.calls import SCHEMA, Field, call, mutations, own
 from tests.isolation.ledger import Ledger, open_ledger
 from tests.isolation.sweep import refusals
-from tests.isolation.world import World, make_world, prepared
+from tests.isolation.world import World, bought, make_world, prepared
 
 CREDENTIALS = {
     "signUp",
@@ -28,6 +29,8 @@ CREDENTIALS = {
 }
 # What a repeat does not show again.
 SECRETS = {"apiKeyCreate": "secret"}
+# Addresses of pages are shown again: they lead somewhere for a short while, and give nobody else an account's rights.
+PAGES = {"billingCheckoutCreate", "billingPortalCreate"}
 # Sign-ups are counted by where they come from; these do not count with those of other tests.
 ADDRESS = "198.51.100.9"
 REPEATABLE = [field for field in mutations() if field.name not in CREDENTIALS]
@@ -44,6 +47,13 @@ async def opened(settings: Settings, world: World) -> AsyncIterator[Ledger]:
     """The organization's rows."""
     async with open_ledger(settings, world.tenant.org_id) as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+async def stripe(settings: Settings, adapters: Adapters) -> AsyncIterator[None]:
+    """Somebody whom a plan can be bought from."""
+    async with selling(settings, adapters):
+        yield
 
 
 @pytest.fixture
@@ -65,6 +75,7 @@ async def elsewhere() -> list[dict[str, object]]:
 @pytest.mark.parametrize("field", REPEATABLE, ids=str)
 async def test_a_repeat_has_no_effect_and_gets_the_same_answer(world: World, ledger: Ledger, field: Field) -> None:
     things = await prepared(field.name, world.admin)
+    await bought(field.name, world)
     asked = call(field, lambda thing, _path: things.get(thing) or world.id(thing), depth=2)
     key = new_key()
     # The one field that tells what was before the mutation, and so something else each time.
@@ -138,5 +149,5 @@ def test_the_secrets_are_those_of_the_schema() -> None:
         if name in ("secret", "token", "url")
     }
 
-    assert {name: secret for name, secret in found.items() if name not in CREDENTIALS} == SECRETS
+    assert {name: secret for name, secret in found.items() if name not in CREDENTIALS | PAGES} == SECRETS
     assert SCHEMA.get_directive("idempotent") is not None

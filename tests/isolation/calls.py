@@ -21,6 +21,7 @@ from graphql import (
     is_required_input_field,
 )
 
+from domain.base.settings import DEFAULT_PUBLIC_URL
 from graph.base.ids import global_id
 from graph.schema import schema
 from tests.factories import PASSWORD
@@ -107,6 +108,10 @@ THINGS = {
     "commentDelete.id": "comment",
     "taskSubscribe.id": "task",
     "taskUnsubscribe.id": "task",
+    "billingCheckoutCreate.organizationId": "organization",
+    "billingPortalCreate.organizationId": "organization",
+    "subscriptionCancel.organizationId": "organization",
+    "subscriptionResume.organizationId": "organization",
     "notificationsMarkRead.ids": "notification",
     "notificationsMarkUnread.ids": "notification",
 }
@@ -154,6 +159,10 @@ VALUES: dict[str, Any] = {
     "LabelCreateInput.name": "Probe",
     "LabelCreateInput.color": "#123456",
     "LabelUpdateInput.name": "Probe",
+    "billingCheckoutCreate.plan": "PRO",
+    "billingCheckoutCreate.successUrl": DEFAULT_PUBLIC_URL,
+    "billingCheckoutCreate.cancelUrl": DEFAULT_PUBLIC_URL,
+    "billingPortalCreate.returnUrl": DEFAULT_PUBLIC_URL,
     "CommentCreateInput.body": "Probe",
     "commentUpdate.body": "Probe",
 }

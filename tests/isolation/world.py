@@ -19,6 +19,7 @@ from domain.tasks import service as tasks
 from domain.tasks.models import RelationKind
 from domain.tasks.transfer import transfer
 from graph.base.ids import global_id
+from tests.billing.paying import subscribe
 from tests.factories import (
     Person,
     Tenant,
@@ -179,6 +180,12 @@ async def prepared(name: str, person: Person) -> dict[str, str]:
     if name in ("emailVerify", "invitationAccept", "passwordReset"):
         return await make_tokens(person)
     return {}
+
+
+async def bought(name: str, world: World) -> None:
+    """Let a plan be paid for where a mutation of this name needs one. Somebody has to sell it (`selling`)."""
+    if name in ("billingPortalCreate", "subscriptionCancel", "subscriptionResume"):
+        await subscribe(world.admin, world.tenant.id)
 
 
 async def make_rows_after_commit(org_id: UUID) -> None:
