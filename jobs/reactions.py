@@ -22,6 +22,9 @@ REACTIONS: Mapping[EventType, tuple[EventHandler, ...]] = {
     EventType.INVITATION_CREATED: (invitations.mail,),
     EventType.INVITATION_RESENT: (invitations.mail,),
     EventType.INVITATION_ACCEPTED: (notifications.fan_out,),
+    EventType.MEMBERSHIP_CREATED: (billing.seats,),
+    EventType.MEMBERSHIP_DELETED: (billing.seats,),
+    EventType.SUBSCRIPTION_UPDATED: (billing.seats,),
 }
 # What comes from outside names its handler itself.
 INBOUND: Sequence[InboundHandler] = (billing.sync,)
