@@ -1,14 +1,16 @@
-"""What follows for billing: from Stripe's events, and from members who come and go."""
+"""What follows for billing: from Stripe's events, from members who come and go, and from payments that fail."""
 
 from uuid import UUID
 
 from domain.adapters.stripe import Stripe
 from domain.adapters.wiring import Adapters
 from domain.base.actor import Actor
+from domain.billing import mails, syncing, webhooks
 from domain.billing import seats as billing_seats
-from domain.billing import syncing, webhooks
+from domain.deliveries import following
 from domain.events.queries import EventRow
-from jobs.handlers import GivenUp, inbound_handler, outside_handler
+from jobs.handlers import GivenUp, handler, inbound_handler, outside_handler, personal_handler
+from jobs.mails import post
 
 
 @inbound_handler(webhooks.HANDLER)
@@ -22,6 +24,18 @@ async def seats(_actor: Actor, event: EventRow, adapters: Adapters, _job_id: UUI
     """Pay for as many seats as there are members."""
     if adapters.stripe is not None:
         await billing_seats.follow(event.org_id, adapters.stripe, adapters.settings, key=event.id)
+
+
+@personal_handler("billing.mail")
+async def mail(_actor: Actor, event: EventRow, user_id: UUID, adapters: Adapters, _job_id: UUID) -> None:
+    """Mail one of those who can mend it that a payment failed. A retry carries the same Message-ID."""
+    await post(await mails.payment_failed(event, user_id), adapters)
+
+
+@handler("billing.warn", then=(mail,))
+async def warn(_actor: Actor, event: EventRow, _adapters: Adapters) -> None:
+    """Let each who can mend it be mailed that a payment failed, by a job of their own."""
+    await following.for_people(event, mail.name, await mails.told_of(event))
 
 
 def _stripe(adapters: Adapters) -> Stripe:

@@ -24,7 +24,7 @@ REACTIONS: Mapping[EventType, tuple[EventHandler, ...]] = {
     EventType.INVITATION_ACCEPTED: (notifications.fan_out,),
     EventType.MEMBERSHIP_CREATED: (billing.seats,),
     EventType.MEMBERSHIP_DELETED: (billing.seats,),
-    EventType.SUBSCRIPTION_UPDATED: (billing.seats,),
+    EventType.SUBSCRIPTION_UPDATED: (billing.warn, billing.seats),
 }
 # What comes from outside names its handler itself.
 INBOUND: Sequence[InboundHandler] = (billing.sync,)

@@ -35,5 +35,6 @@ KINDS: Mapping[str, Kind] = {
         frozenset({"user_id", "organization_name", "organization_slug", "member_name"}), *_INVITATION
     ),
     "task_assigned": Kind(_TASK | {"actor_name"}, *_ASSIGNMENT),
+    "payment_failed": Kind(frozenset({"name", "organization_name", "organization_slug", "plan_name", "grace_ends_at"})),
     "mentioned": Kind(_TASK | {"actor_name", "excerpt"}, *_MENTION),
 }

@@ -22,6 +22,8 @@ VALUES: Mapping[str, Any] = {
     "actor_name": "Bob",
     "task_identifier": "WEB-1",
     "task_title": "Write the page",
+    "plan_name": "Pro",
+    "grace_ends_at": datetime(2026, 12, 5, 9, 5, tzinfo=UTC),
     "excerpt": "Looks good.\nShip it!",
 }
 # What people have typed. The rest comes from us.

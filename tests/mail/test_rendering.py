@@ -104,7 +104,15 @@ def test_every_kind_tells_what_it_is_told(kind: str) -> None:
     message = made(kind)
 
     page = Page(message.html)
-    for name in KINDS[kind].values - {"user_id", "organization_slug", "token", "expires_at", "due_on", "excerpt"}:
+    for name in KINDS[kind].values - {
+        "user_id",
+        "organization_slug",
+        "token",
+        "expires_at",
+        "grace_ends_at",
+        "due_on",
+        "excerpt",
+    }:
         shown = str(VALUES[name]).replace("@new.test", "@\u200bnew.\u200btest")
         assert shown in message.text + message.subject, name
         assert shown in page.text, name
