@@ -1,15 +1,16 @@
-"""What follows for billing: from Stripe's events, from members who come and go, and from payments that fail."""
+"""What follows for billing: from Stripe's events, from members who come and go, and each night."""
 
+from datetime import datetime
 from uuid import UUID
 
 from domain.adapters.stripe import Stripe
 from domain.adapters.wiring import Adapters
 from domain.base.actor import Actor
-from domain.billing import mails, syncing, webhooks
+from domain.billing import mails, reconcile, syncing, webhooks
 from domain.billing import seats as billing_seats
 from domain.deliveries import following
 from domain.events.queries import EventRow
-from jobs.handlers import GivenUp, handler, inbound_handler, outside_handler, personal_handler
+from jobs.handlers import GivenUp, handler, inbound_handler, outside_handler, outside_tick, personal_handler
 from jobs.mails import post
 
 
@@ -36,6 +37,14 @@ async def mail(_actor: Actor, event: EventRow, user_id: UUID, adapters: Adapters
 async def warn(_actor: Actor, event: EventRow, _adapters: Adapters) -> None:
     """Let each who can mend it be mailed that a payment failed, by a job of their own."""
     await following.for_people(event, mail.name, await mails.told_of(event))
+
+
+@outside_tick("billing.reconcile")
+async def nightly(actor: Actor, _at: datetime, adapters: Adapters, job_id: UUID) -> None:
+    """Compare a subscription with Stripe."""
+    if adapters.stripe is not None:
+        for org_id in actor.standings:
+            await reconcile.reconcile(actor, org_id, adapters.stripe, adapters.settings, key=job_id)
 
 
 def _stripe(adapters: Adapters) -> Stripe:

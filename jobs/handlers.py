@@ -8,6 +8,7 @@
 - `@account_handler`: as `@outside_handler`, for what happened to an account.
 - `@inbound_handler`: as `@outside_handler`, for a row that came from outside. It finds out whose it is.
 - `@organization_tick`: as `@handler`, for a tick of cron in one organization.
+- `@outside_tick`: as `@outside_handler`, for a tick of cron in one organization.
 - `@tick`: for a tick of cron that is nobody's. It opens its own doors and can bear being run twice.
 
 Each reads the present state and decides again whether there is something to do: it may come late. GivenUp says that
@@ -35,6 +36,7 @@ OnEventForPerson = Callable[[Actor, EventRow, UUID, Adapters, UUID], Awaitable[N
 OnEntry = Callable[[UUID, SecurityEntryRow, Adapters, UUID], Awaitable[None]]
 OnInbound = Callable[[UUID, Adapters, UUID], Awaitable[None]]
 OnOrganizationTick = Callable[[Actor, datetime], Awaitable[object]]
+OnOutsideTick = Callable[[Actor, datetime, Adapters, UUID], Awaitable[object]]
 OnTick = Callable[[datetime], Awaitable[object]]
 
 
@@ -154,6 +156,23 @@ class OrganizationTick:
 
 
 @dataclass(frozen=True)
+class OutsideTick:
+    """Does one thing for an organization at a tick of cron, outside any transaction."""
+
+    name: str
+    run: OnOutsideTick
+    timeout_s: float = TIMEOUT_S
+    is_outside = True
+
+    async def perform(self, claim: Claim, adapters: Adapters) -> None:
+        """Do it, then note it. Raises as the others do."""
+        actor = _system_of(claim)
+        with acting_for(actor.standings):
+            await self.run(actor, _instant(claim), adapters, claim.id)
+            await claims.done(claim)
+
+
+@dataclass(frozen=True)
 class SystemTick:
     """Does one thing at a tick of cron, through doors of its own."""
 
@@ -169,7 +188,7 @@ class SystemTick:
 
 
 EventHandler = Handler | OutsideHandler
-TickHandler = OrganizationTick | SystemTick
+TickHandler = OrganizationTick | OutsideTick | SystemTick
 AnyHandler = EventHandler | PersonalHandler | AccountHandler | InboundHandler | TickHandler
 
 
@@ -203,6 +222,11 @@ def inbound_handler(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnI
 def organization_tick(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnOrganizationTick], OrganizationTick]:
     """Make the function an OrganizationTick."""
     return lambda run: OrganizationTick(name, run, timeout_s)
+
+
+def outside_tick(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnOutsideTick], OutsideTick]:
+    """Make the function an OutsideTick."""
+    return lambda run: OutsideTick(name, run, timeout_s)
 
 
 def tick(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnTick], SystemTick]:

@@ -11,13 +11,15 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from domain.base import telemetry
+from domain.billing.reconcile import CUSTOMERS
 from domain.billing.subscriptions import GRACE_ENDED
 from domain.deliveries import cleaning, invariants, metrics
 from domain.deliveries.ticks import EVERY_ORGANIZATION
 from domain.invitations.service import OVERDUE
 from domain.tasks.due import ORGANIZATIONS
+from jobs.billing import nightly
 from jobs.billing_ticks import end_grace
-from jobs.handlers import OrganizationTick, TickHandler, tick
+from jobs.handlers import SystemTick, TickHandler, tick
 from jobs.invitations import expire
 from jobs.notifications import remind
 
@@ -41,7 +43,7 @@ class Line:
     @property
     def statement(self) -> str | None:
         """The statement for ticks of organizations, None for one that is nobody's."""
-        return self.organizations if isinstance(self.handler, OrganizationTick) else None
+        return None if isinstance(self.handler, SystemTick) else self.organizations
 
     def period_start(self, at: datetime) -> datetime:
         """When the period that `at` lies in began."""
@@ -73,6 +75,7 @@ SCHEDULE: Sequence[Line] = (
     Line(measure, every=timedelta(hours=1)),
     Line(check, every=timedelta(hours=1), at=timedelta(minutes=30)),
     Line(expire, every=timedelta(minutes=5), organizations=OVERDUE),
+    Line(nightly, every=timedelta(days=1), at=timedelta(hours=3), organizations=CUSTOMERS),
     Line(end_grace, every=timedelta(minutes=5), organizations=GRACE_ENDED),
     Line(remind, every=timedelta(minutes=5), organizations=ORGANIZATIONS),
 )
