@@ -1,4 +1,4 @@
-"""What has served its time: ended sessions, outcomes under a key, records of what was done, old ticks."""
+"""What has served its time: ended sessions, outcomes under a key, records of what was done or told, old ticks."""
 
 from datetime import datetime, timedelta
 
@@ -17,6 +17,11 @@ ENDED: tuple[tuple[str, str, timedelta], ...] = (
     ("delivery", "state = 'DONE' AND ended_at <= $1", RECORDS_KEPT_FOR),
     ("tick", "begun_at <= $1", RECORDS_KEPT_FOR),
     ("notification", "read_at <= $1", RECORDS_KEPT_FOR),
+    (
+        "stripe_event",
+        "received_at <= $1 AND NOT EXISTS (SELECT FROM delivery WHERE source_id = stripe_event.id AND state <> 'DONE')",
+        RECORDS_KEPT_FOR,
+    ),
     ("account_token", "expires_at <= $1", RECORDS_KEPT_FOR),
 )
 

@@ -55,6 +55,8 @@ async def test_what_has_served_its_time_goes_and_nothing_else(acme: Tenant) -> N
         "subject_id, read_at, created_at) VALUES ($1, "
         f"'{acme.org_id}', '{acme.member.user_id}', extract(epoch FROM $2::timestamptz)::bigint, $1, 'COMMENTED', "
         "'SYSTEM', 'comment', $1, $2, $2)",
+        "stripe_event": "INSERT INTO stripe_event (id, stripe_id, type, livemode, created_at, received_at) "
+        "VALUES ($1, $1::uuid::text, 'invoice.paid', false, $2, $2)",
         "account_token": "INSERT INTO account_token (id, user_id, purpose, generation, token_digest, email, entry_id, "
         f"expires_at, created_at, updated_at) VALUES ($1, '{acme.member.user_id}', $1::uuid::text, 1, uuid_send($1), "
         "'', $1, $2, $2, $2)",
@@ -63,6 +65,12 @@ async def test_what_has_served_its_time_goes_and_nothing_else(acme: Tenant) -> N
         await execute(statement, made[table][0], old)
         await execute(statement, made[table][1], at + timedelta(hours=1))
     pending = new_id()
+    await execute(
+        "INSERT INTO stripe_event (id, stripe_id, type, livemode, created_at, received_at) "
+        "VALUES ($1, $1::uuid::text, 'invoice.paid', false, $2, $2)",
+        pending,
+        old,
+    )
     await execute(
         "INSERT INTO delivery (id, org_id, kind, source_id, seq, handler, state, attempts, available_at, queue_at, "
         "created_at) VALUES ($1, $2, 'EVENT', $1, 1, 'h', 'PENDING', 1, now() + interval '1 day', "
@@ -79,6 +87,7 @@ async def test_what_has_served_its_time_goes_and_nothing_else(acme: Tenant) -> N
         left = await rows(f"SELECT id FROM {table} WHERE id = ANY($1)", [first, second])
         assert left == [{"id": second}], table
     assert await rows("SELECT id FROM delivery WHERE id = $1", pending) == [{"id": pending}]
+    assert await rows("SELECT id FROM stripe_event WHERE id = $1", pending) == [{"id": pending}]
     assert await rows("SELECT id FROM session WHERE id = $1", acme.member.session_id) != []
     await execute("DELETE FROM delivery WHERE id = $1", pending)
 
