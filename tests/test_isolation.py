@@ -12,6 +12,7 @@ from graphql import GraphQLInterfaceType, GraphQLNamedType, GraphQLObjectType, G
 from domain.adapters.wiring import Adapters
 from domain.base.clock import new_id
 from domain.base.settings import Settings
+from tests.billing.paying import selling
 from tests.client import GraphQL
 from tests.factories import execute, make_person
 from tests.isolation.calls import SCHEMA, THINGS, Unknown, call, of_nothing, own
@@ -68,6 +69,13 @@ async def tenants(settings: Settings, adapters: Adapters) -> AsyncIterator[Tenan
     """Who asks, and whose things must not show."""
     async with AsyncExitStack() as stack:
         yield await make_tenants(stack, settings)
+
+
+@pytest.fixture(autouse=True)
+async def stripe(settings: Settings, adapters: Adapters) -> AsyncIterator[None]:
+    """Somebody whom a plan can be bought from."""
+    async with selling(settings, adapters):
+        yield
 
 
 @pytest.fixture(params=LAYERS)

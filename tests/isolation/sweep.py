@@ -22,7 +22,7 @@ from tests.client import Answer, GraphQL
 from tests.isolation.calls import SCHEMA, Call, Field, Path, call, fields_with_ids, of_nothing, own, places, with_one
 from tests.isolation.ledger import Ledger
 from tests.isolation.selections import Seen, selection
-from tests.isolation.world import World
+from tests.isolation.world import World, bought
 
 # An unknown id is no error in these: a filter finds nothing by it, a label that is not there is taken off.
 QUIET = (
@@ -93,6 +93,7 @@ class SwappedId(Probe):
     async def leaks(self, tenants: Tenants) -> list[str]:
         strange, unknown = tenants.theirs.id(self.thing), of_nothing(self.thing)
         with_strange, with_unknown = (self.with_id(tenants.mine, id) for id in (strange, unknown))
+        await bought(self.field.name, tenants.mine)
         found = await _faults(tenants, call(self.field, own(tenants.mine), self.place))
         return found + await _differences(
             tenants, (with_strange, strange), (with_unknown, unknown), must_refuse=not self.name.startswith(QUIET)
