@@ -38,7 +38,7 @@ async def told_of(event: EventRow) -> list[UUID]:
 
 
 async def payment_failed(event: EventRow, user_id: UUID) -> Mailing | None:
-    """The mail to one of them; None where it was paid meanwhile, or is not theirs to mend any more.
+    """The mail to one of them; None where it was paid meanwhile, is not theirs to mend, or the address is unverified.
 
     Runs for the event's organization. Raises Unavailable; Timeout.
     """
@@ -49,7 +49,7 @@ async def payment_failed(event: EventRow, user_id: UUID) -> Mailing | None:
             "JOIN organization ON organization.id = subscription.org_id "
             "JOIN membership ON membership.org_id = subscription.org_id AND membership.user_id = {} "
             "AND membership.ended_at IS NULL AND membership.role = ANY({}::text[]) "
-            "JOIN users ON users.id = membership.user_id "
+            "JOIN users ON users.id = membership.user_id AND users.email_verified_at IS NOT NULL "
             "WHERE subscription.org_id = {} AND subscription.status = 'PAST_DUE' AND subscription.grace_ends_at > {}",
             *(user_id, _ROLES, event.org_id, now()),
         ),

@@ -8,11 +8,14 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
+import structlog
 
-from domain.adapters.stripe import SIGNATURE_HOLDS_S, NotFromStripe, Stripe, WebhookEvent
+from domain.adapters.stripe import MISSING, SIGNATURE_HOLDS_S, NotFromStripe, Stripe, StripeRefused, WebhookEvent
 from domain.base.errors import Unavailable
+from tests.stripe.server import FakeStripe, serving
 
 SECRET = "whsec_of_ours"  # noqa: S105  # no secret
 EVENT = {
@@ -33,6 +36,15 @@ async def stripe() -> AsyncIterator[Stripe]:
         port = taken.getsockname()[1]
         adapter = Stripe(secret_key="sk_1", webhook_secret=SECRET, url=f"http://127.0.0.1:{port}")  # noqa: S106
         yield adapter
+        await adapter.close()
+
+
+@pytest.fixture
+async def there() -> AsyncIterator[tuple[FakeStripe, Stripe]]:
+    """A fake Stripe, and an adapter for it."""
+    async with serving() as fake:
+        adapter = Stripe(secret_key=fake.secret_key, webhook_secret=fake.courier.secret, url=fake.origin)
+        yield fake, adapter
         await adapter.close()
 
 
@@ -97,6 +109,58 @@ async def test_what_stripe_did_not_sign_is_refused(stripe: Stripe, body: bytes, 
 
     assert "evt_" not in str(raised.value)
     assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize(("status", "times"), [(500, 3), (503, 3), (429, 1)])
+async def test_what_stripe_cannot_do_now_is_unavailable(
+    there: tuple[FakeStripe, Stripe], status: int, times: int
+) -> None:
+    fake, stripe = there
+    fake.fault("fail", status=status, times=times)
+
+    with pytest.raises(Unavailable):
+        await stripe.create_customer(uuid4(), key="once")
+
+    assert len(fake.asked) == times
+    assert fake.account.all("customer") == []
+
+
+async def test_a_key_that_stripe_does_not_take_is_unavailable_and_told(there: tuple[FakeStripe, Stripe]) -> None:
+    fake, _ = there
+    stripe = Stripe(secret_key="sk_wrong", webhook_secret=SECRET, url=fake.origin)  # noqa: S106
+
+    with structlog.testing.capture_logs() as lines, pytest.raises(Unavailable):
+        await stripe.subscriptions("cus_1")
+    await stripe.close()
+
+    assert [line["event"] for line in lines] == ["Stripe does not take STRIPE_SECRET_KEY"]
+
+
+async def test_what_stripe_will_not_do_is_refused_with_its_reason(there: tuple[FakeStripe, Stripe]) -> None:
+    _, stripe = there
+
+    with pytest.raises(StripeRefused, match="No such customer") as raised:
+        await stripe.create_portal("cus_1", return_url="https://planwire.test", key="once")
+
+    assert raised.value.code == MISSING
+
+
+async def test_a_key_that_comes_with_something_else_is_refused(there: tuple[FakeStripe, Stripe]) -> None:
+    fake, stripe = there
+    await stripe.create_customer(uuid4(), key="once")
+
+    with pytest.raises(StripeRefused, match="IdempotencyError"):
+        await stripe.create_customer(uuid4(), key="once")
+
+    assert len(fake.account.all("customer")) == 1
+
+
+async def test_what_is_not_there_is_nothing(there: tuple[FakeStripe, Stripe]) -> None:
+    _, stripe = there
+
+    assert await stripe.customer("cus_1") is None
+    assert await stripe.customer_of("invoice.paid", "in_1") is None
+    assert await stripe.subscriptions("cus_1") == []
 
 
 async def test_a_stripe_that_is_away_is_unavailable(stripe: Stripe) -> None:

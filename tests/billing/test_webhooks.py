@@ -163,7 +163,9 @@ async def test_nothing_is_answered_before_the_commit(shop: Shop, owner: "asyncpg
     await another.rollback()
 
     assert not is_answered
-    assert await posting == 200
+    # Where this machine was slow the server has given up waiting, and Stripe sends it again.
+    assert await posting in (200, 503)
+    assert await shop.fake.courier.post(written(told)) == 200
     assert await kept() == (before[0] + 1, before[1] + 1)
 
 
