@@ -125,7 +125,8 @@ async def test_bulks_and_all_other_changes_at_once_neither_deadlock_nor_lose_any
             return client.run((ARCHIVE_PROJECT, UNARCHIVE_PROJECT)[n % 16 > 7], id=where.id)
         return client.run(RELATE, fromId=id_of(task), toId=id_of(beside), kind="BLOCKS")
 
-    answers: list[Answer] = await asyncio.gather(*(work(n) for n in range(64)))
+    # The first one alone: the projects may be archived before any other bulk has its turn.
+    answers: list[Answer] = [await work(0), *await asyncio.gather(*(work(n) for n in range(1, 64)))]
 
     assert [answer.errors for answer in answers if answer.errors] == []
     assert sum((answer.data or {}).get("taskBulkUpdate", {}).get("changedCount", 0) for answer in answers) > 0
