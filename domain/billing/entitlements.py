@@ -76,5 +76,5 @@ async def kept_of_organizations(
 
     For showing alone: what time itself changes, as the end of a grace, is here with the event that tells of it.
     """
-    found, _ = await cached(cache, KEPT, actor, org_ids, lambda ids: of_organizations(actor, ids))
+    found, _ = await cached(cache, KEPT, actor, org_ids, of_organizations)
     return found

@@ -8,12 +8,13 @@ under the one before is never asked for again.
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 from uuid import UUID
 
 from domain.adapters.cache import Cache, Kind
 from domain.base.actor import Actor
-from domain.base.database import spare_connection, transaction
+from domain.base.database import acting_for, spare_connection, transaction
 from domain.events import queries
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ async def cached(
     kind: Kind[T],
     actor: Actor,
     org_ids: Sequence[UUID],
-    load: Callable[[list[UUID]], Awaitable[Mapping[UUID, T]]],
+    load: Callable[[Actor, list[UUID]], Awaitable[Mapping[UUID, T]]],
     *,
     arguments: Any = (),
     marks: Mapping[UUID, str | None] | None = None,
@@ -33,20 +34,25 @@ async def cached(
 
     What is loaded may depend on nothing but the organization, the actor's permissions there, and `arguments`, whose
     `repr` says all of them; and it may change with nothing but an event of the organization. `marks` are those that
-    `queries.marks` gave within this operation; without them they are read. Raises what `load` raises.
+    `queries.marks` gave within this operation; without them they are read. `load` gets an actor who stands where the
+    caller stood when the keys were made. Raises what it raises.
     """
     if transaction() is not None:
         # It sees what is not committed and has no event yet. Nobody else may.
-        return _filled(org_ids, await load(list(org_ids))), len(set(org_ids))
+        return _filled(org_ids, await load(actor, list(org_ids))), len(set(org_ids))
     if marks is None:
         marks = await queries.marks(actor, org_ids)
+    # The end of a session takes the caller's standings away at any moment, and has no event: read without them, nothing
+    # would be kept for all who still stand there.
+    actor = replace(actor, standings=dict(actor.standings))
     keys = {_key(actor, org_id, mark, arguments): org_id for org_id in org_ids if (mark := marks.get(org_id))}
     # An empty log has no mark that a later state could not have had as well.
     plain = [org_id for org_id in dict.fromkeys(org_ids) if not marks.get(org_id)]
-    found = _filled(plain, await load(plain)) if plain else {}
+    found = _filled(plain, await load(actor, plain)) if plain else {}
 
     async def load_keys(missing: list[str]) -> dict[str, T]:
-        loaded = await load([keys[key] for key in missing])
+        with acting_for(actor.standings):
+            loaded = await load(actor, [keys[key] for key in missing])
         return {key: value for key in missing if (value := loaded.get(keys[key])) is not None}
 
     # Whoever loads needs a connection, which those who wait for it must not hold.

@@ -43,14 +43,14 @@ class CachedPages:
         arguments = (columns, asked.scope, asked.size, asked.backward, asked.place)
         kind = Kind(self._name, codec, self._ttl_s)
         return await self._cached(
-            kind, actor, org_ids, lambda missing: self._read(actor, missing, columns, asked), arguments
+            kind, actor, org_ids, lambda its, missing: self._read(its, missing, columns, asked), arguments
         )
 
     async def totals(self, actor: Actor, org_ids: Sequence[UUID], asked: PageRequest) -> dict[UUID, int | None]:
         """Organization -> number of rows."""
         kind = Kind(f"{self._name}.totalCount", _NUMBER, self._ttl_s)
         return await self._cached(
-            kind, actor, org_ids, lambda missing: self._read.totals(actor, missing, asked), asked.scope
+            kind, actor, org_ids, lambda its, missing: self._read.totals(its, missing, asked), asked.scope
         )
 
     async def _cached(
@@ -58,7 +58,7 @@ class CachedPages:
         kind: Kind[T],
         actor: Actor,
         org_ids: Sequence[UUID],
-        load: Callable[[list[UUID]], Awaitable[Mapping[UUID, T]]],
+        load: Callable[[Actor, list[UUID]], Awaitable[Mapping[UUID, T]]],
         arguments: Any,
     ) -> dict[UUID, T | None]:
         operation = self._context.operation

@@ -17,6 +17,7 @@ from domain.base.permissions import Permission, Role
 from domain.base.sql import sql
 from domain.events import queries
 from domain.events.cached import cached
+from domain.projects import queries as project_queries
 from domain.projects import service as projects
 from tests.events.live import WITHIN_S, until
 from tests.factories import Tenant, execute, make_project, rows, statements
@@ -31,7 +32,7 @@ class Names:
         self.cache = adapters.cache
         self.loaded: list[list[UUID]] = []
 
-    async def load(self, org_ids: list[UUID]) -> dict[UUID, list[str]]:
+    async def load(self, _actor: Actor, org_ids: list[UUID]) -> dict[UUID, list[str]]:
         """Organization -> names, as the tenant set lets them be seen; one without any is left out."""
         self.loaded.append(org_ids)
         found = {}
@@ -71,8 +72,8 @@ async def test_what_was_loaded_before_a_change_is_not_shown_after_it(acme: Tenan
     await make_project(acme.member, acme, name="One")
     loading, changed = asyncio.Event(), asyncio.Event()
 
-    async def load(org_ids: list[UUID]) -> dict[UUID, list[str]]:
-        found = await names.load(org_ids)
+    async def load(actor: Actor, org_ids: list[UUID]) -> dict[UUID, list[str]]:
+        found = await names.load(actor, org_ids)
         loading.set()
         await changed.wait()
         return found
@@ -114,13 +115,32 @@ async def test_what_another_may_do_is_another_key(acme: Tenant, names: Names) ->
         without = actor.permissions(acme.org_id) - {Permission.PROJECT_READ}
         lesser = replace(actor, standings={acme.org_id: Standing(Role.MEMBER, without)})
 
-        async def nothing(org_ids: list[UUID]) -> dict[UUID, list[str]]:
+        async def nothing(_actor: Actor, org_ids: list[UUID]) -> dict[UUID, list[str]]:
             return {}
 
         found, loaded = await cached(names.cache, NAMES, lesser, [acme.org_id], nothing)
         assert (found, loaded) == ({acme.org_id: None}, 1)
         assert await names.of(actor, acme.org_id) == {acme.org_id: ["One"]}
     assert len(names.loaded) == 1
+
+
+async def test_who_is_signed_out_while_it_loads_keeps_nothing_from_the_others(acme: Tenant, names: Names) -> None:
+    await make_project(acme.member, acme, name="One")
+    async with acme.member.acting() as leaving, acme.member.acting() as staying:
+
+        async def load(actor: Actor, org_ids: list[UUID]) -> dict[UUID, list[str]]:
+            # As the watch over open sockets does it. The end of a session has no event of an organization.
+            leaving.stand({})
+            asked = project_queries.asked(first=1, after=None, include_archived=False, sorts=())
+            found = await project_queries.of_organizations.totals(actor, org_ids, asked)
+            return {org_id: [str(total)] for org_id, total in found.items() if total}
+
+        with acting_for(leaving.standings):
+            await cached(names.cache, NAMES, leaving, [acme.org_id], load)
+
+        with acting_for(staying.standings):
+            found, loaded = await cached(names.cache, NAMES, staying, [acme.org_id], load)
+    assert (found, loaded) == ({acme.org_id: ["1"]}, 0)
 
 
 async def test_other_arguments_are_another_key(acme: Tenant, names: Names) -> None:
@@ -196,9 +216,9 @@ async def test_who_waits_for_a_load_holds_no_connection(acme: Tenant, names: Nam
     await make_project(acme.member, acme, name="One")
     waiting_for, gate = app_pool().max_size + 5, asyncio.Event()
 
-    async def load(org_ids: list[UUID]) -> dict[UUID, list[str]]:
+    async def load(actor: Actor, org_ids: list[UUID]) -> dict[UUID, list[str]]:
         await gate.wait()
-        return await names.load(org_ids)
+        return await names.load(actor, org_ids)
 
     async def ask(actor: Actor) -> Mapping[UUID, list[str] | None]:
         with one_connection():
