@@ -42,8 +42,9 @@ class BillingMutations:
     ) -> OutsideCall[str, BillingUrlPayload]:
         """Open a page where the plan is bought, a seat for each member. Needs BILLING_MANAGE.
 
-        People come back to `successUrl` or `cancelUrl`, pages of this deployment. CONFLICT where a plan is paid for
-        already, FEATURE_DISABLED where nothing can be.
+        People come back to `successUrl` or `cancelUrl`, pages of this deployment. What was opened before closes, so
+        that nobody pays there as well. CONFLICT where a plan is paid for already, FEATURE_DISABLED where nothing can
+        be.
         """
         adapters = info.context.adapters
         call = checkout.buy(

@@ -6,6 +6,7 @@ that comes with other parameters than before, so a key has to name whatever of t
 """
 
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -26,6 +27,7 @@ RETRIES = 2
 # Source: Stripe's documentation of webhooks, preventing replay attacks.
 SIGNATURE_HOLDS_S = 300
 SUBSCRIPTIONS_AT_MOST = 100
+CHECKOUTS_AT_MOST = 100
 # Where a customer of ours says whose it is.
 ORGANIZATION = "organization_id"
 # Stripe's code for what is not there, and for what names it.
@@ -69,6 +71,14 @@ class Customer:
     id: str
     org_id: UUID | None
     is_deleted: bool
+
+
+@dataclass(frozen=True)
+class CheckoutPage:
+    """A page where a customer subscribes."""
+
+    id: str
+    url: str
 
 
 @dataclass(frozen=True)
@@ -188,8 +198,8 @@ class Stripe:
 
     async def create_checkout(
         self, customer_id: str, *, price_id: str, seats: int, success_url: str, cancel_url: str, key: str
-    ) -> str:
-        """The address of a page where the customer subscribes. It works for a day."""
+    ) -> CheckoutPage:
+        """A page where the customer subscribes. It works for a day, or until `close_checkouts`."""
         made = await self._ask(
             self._client.v1.checkout.sessions.create_async(
                 {
@@ -204,7 +214,20 @@ class Stripe:
         )
         if made.url is None:
             raise StripeRefused("the checkout has no page")
-        return made.url
+        return CheckoutPage(made.id, made.url)
+
+    async def close_checkouts(self, customer_id: str, *, before: CheckoutPage) -> None:
+        """Close the customer's pages that are older than this one, so that nobody pays there as well."""
+        sessions = self._client.v1.checkout.sessions
+        found = await self._ask(
+            sessions.list_async(
+                {"customer": customer_id, "status": "open", "starting_after": before.id, "limit": CHECKOUTS_AT_MOST}
+            )
+        )
+        for each in _dict(found)["data"]:
+            # What is refused was closed, or paid, a moment ago.
+            with suppress(StripeRefused):
+                await self._ask(sessions.expire_async(each["id"], {}, {"idempotency_key": f"close-{each['id']}"}))
 
     async def create_portal(self, customer_id: str, *, return_url: str, key: str) -> str:
         """The address of a page where the customer sees bills and changes cards and plans. It is to be opened soon."""

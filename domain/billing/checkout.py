@@ -46,7 +46,7 @@ def buy(
     stripe: Stripe | None,
     settings: Settings,
 ) -> Call:
-    """What gives the address of a page where the plan is bought, with a seat for each member.
+    """What gives the address of a page where the plan is bought, with a seat for each member. Pages before it close.
 
     Raises NotFound; Forbidden (BILLING_MANAGE); FeatureDisabled; UserErrors. The call raises Conflict where a plan is
     paid for already; Unavailable; Timeout.
@@ -66,7 +66,7 @@ def buy(
         if subscribed is not None and Act.CHECKOUT not in _acts(subscribed):
             raise Conflict("A plan is paid for already. Change it in the billing portal.")
         count = max(1, await seats.members(org_id))
-        return await stripe.create_checkout(
+        page = await stripe.create_checkout(
             customer_id,
             price_id=price_id,
             seats=count,
@@ -74,6 +74,9 @@ def buy(
             cancel_url=cancel_url,
             key=f"checkout-{id}-{customer_id}-{count}",
         )
+        # Of several who buy at once the one with the last page goes on.
+        await stripe.close_checkouts(customer_id, before=page)
+        return page.url
 
     return call
 

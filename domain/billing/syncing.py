@@ -22,7 +22,7 @@ from domain.base.settings import Settings
 from domain.base.sql import sql
 from domain.billing import customers, subscriptions, webhooks
 from domain.billing.plans import Plan
-from domain.billing.states import Status
+from domain.billing.states import ALLOWS, Act, Status
 
 STATUSES: Mapping[str, Status] = {
     "active": Status.ACTIVE,
@@ -79,7 +79,12 @@ async def look(org_id: UUID, customer_id: str, stripe: Stripe) -> Look:
     number: int = await fetch_value(
         sql("UPDATE subscription SET sync_begun = sync_begun + 1 WHERE org_id = {} RETURNING sync_begun", org_id)
     )
-    return Look(org_id, number, best(await stripe.subscriptions(customer_id)))
+    found = await stripe.subscriptions(customer_id)
+    going_on = [each.id for each in found if Act.CHECKOUT not in ALLOWS[STATUSES[each.status]].acts]
+    if len(going_on) > 1:
+        # Which one is to end, and what is to be paid back, is for people to say.
+        _log.error("paid for twice", org_id=str(org_id), subscriptions=going_on)
+    return Look(org_id, number, best(found))
 
 
 async def write(actor: Actor, seen: Look, settings: Settings) -> bool:

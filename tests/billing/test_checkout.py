@@ -11,6 +11,7 @@ from domain.billing import customers
 from tests.billing.paying import CANCEL, CHECKOUT, PORTAL, RESUME, URLS, Shop, standing, subscription_of
 from tests.client import GraphQL
 from tests.factories import Tenant, rows
+from tests.stripe.account import Refused
 
 CHANGES: list[tuple[str, dict[str, Any]]] = [
     (CHECKOUT, {"plan": "PRO", **URLS}),
@@ -55,6 +56,8 @@ async def test_twenty_who_begin_at_once_share_one_customer(shop: Shop, acme: Ten
     assert {given["customer"] for given in asked(shop, "/v1/checkout/sessions")} == {customer["id"]}
     assert [code for answer in answers for code in answer.codes if code != "UNAVAILABLE"] == []
     assert any(answer.errors == [] for answer in answers)
+    # Nor can several pay.
+    assert [each["status"] for each in shop.fake.account.all("checkout.session")].count("open") == 1
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -148,6 +151,36 @@ async def test_a_second_plan_beside_the_first_is_refused_whatever_we_know_of_it(
     assert (error["code"], error["path"]) == ("CONFLICT", [])
     assert len(shop.fake.account.all("checkout.session")) == sessions
     assert await standing(acme.org_id) == ("FREE", "ACTIVE")
+
+
+async def test_of_the_pages_of_an_organization_the_last_alone_can_be_paid(
+    shop: Shop, acme: Tenant, globex: Tenant
+) -> None:
+    shop.fake.courier.lose(100)
+    theirs, first = await shop.checkout(globex), await shop.checkout(acme)
+
+    last = await shop.checkout(acme, "BUSINESS", acme.admin)
+
+    with pytest.raises(Refused, match="expired"):
+        shop.pay(first)
+    shop.pay(last)
+    shop.pay(theirs)
+    (bought,) = [each for each in shop.fake.account.all("subscription") if each["customer"] in _ids(shop, acme)]
+    assert bought["items"]["data"][0]["price"]["id"] == "price_fake_business"
+
+
+async def test_a_page_that_is_closed_already_is_not_in_the_way_of_the_next(shop: Shop, acme: Tenant) -> None:
+    first = await shop.checkout(acme)
+    shop.fake.fault("fail", when="after", path=f"/v1/checkout/sessions/{first.rpartition('/')[2]}/expire")
+
+    last = await shop.checkout(acme)
+
+    (open_,) = [each for each in shop.fake.account.all("checkout.session") if each["status"] == "open"]
+    assert open_["url"] == last
+
+
+def _ids(shop: Shop, tenant: Tenant) -> list[str]:
+    return [each["id"] for each in shop.customers(tenant)]
 
 
 async def test_free_cannot_be_bought(shop: Shop, acme: Tenant) -> None:

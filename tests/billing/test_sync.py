@@ -89,6 +89,21 @@ async def _forget(tenant: Tenant) -> None:
     )
 
 
+async def test_two_plans_that_are_paid_for_at_once_are_told(shop: Shop, acme: Tenant) -> None:
+    shop.fake.courier.lose(1000)
+    first = await shop.buy(acme)
+    with acting_for([acme.org_id]), structlog.testing.capture_logs() as lines:
+        await syncing.look(acme.org_id, first["customer"], shop.stripe)
+        alone = [line["event"] for line in lines]
+        second = shop.fake.account.subscribe(first["customer"], [("price_fake_pro", 1)])
+        await syncing.look(acme.org_id, first["customer"], shop.stripe)
+
+    assert alone == []
+    assert [(line["event"], set(line["subscriptions"])) for line in lines] == [
+        ("paid for twice", {first["id"], second["id"]})
+    ]
+
+
 async def test_what_was_seen_earlier_does_not_go_over_what_was_seen_later(shop: Shop, acme: Tenant) -> None:
     shop.fake.courier.lose(1000)
     subscription = await shop.buy(acme)

@@ -55,10 +55,10 @@ def _shown(value: object) -> str:
 def _page(account: Account, object: str, given: Params, wanted: Callable[[Json], bool]) -> Json:
     """The newest first, after an object that the client knows."""
     limit = given.whole("limit", PAGE, most=PAGE_MOST)
-    found = [thing for thing in reversed(account.all(object)) if not thing.get("deleted") and wanted(thing)]
+    every = account.all(object)[::-1]
     if (after := given.text("starting_after")) is not None:
-        account.get(object, after, "starting_after")
-        found = found[[thing["id"] for thing in found].index(after) + 1 :]
+        every = every[every.index(account.get(object, after, "starting_after")) + 1 :]
+    found = [thing for thing in every if not thing.get("deleted") and wanted(thing)]
     return objects.listed(found[:limit], "", has_more=len(found) > limit)
 
 
