@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from domain.adapters.stripe import Item, Stripe, Subscribed
+from domain.adapters.stripe import Item, Stripe, StripeRefused, Subscribed
 from domain.base.actor import Actor
 from domain.base.clock import now
 from domain.base.database import acting_for, fetch_value, tx
@@ -59,9 +59,13 @@ def prices(settings: Settings) -> dict[Plan, str]:
 
 
 def best(found: Sequence[Subscribed]) -> Subscribed | None:
-    """The one that counts, the newest of its kind; None of none."""
+    """The one that counts, the newest of its kind; None of none. Raises StripeRefused where none is understood."""
+    known = [each for each in found if each.status in STATUSES and each.items]
+    if found and not known:
+        # Stripe may come to know more states than we do. What is stored stays until somebody has looked.
+        raise StripeRefused(f"{found[0].id} is {found[0].status}, which is not understood here")
     return max(
-        found, key=lambda each: (-_BEST_FIRST.index(STATUSES[each.status]), each.created_at, each.id), default=None
+        known, key=lambda each: (-_BEST_FIRST.index(STATUSES[each.status]), each.created_at, each.id), default=None
     )
 
 
@@ -74,7 +78,7 @@ def item_of(subscribed: Subscribed, settings: Settings) -> Item:
 async def look(org_id: UUID, customer_id: str, stripe: Stripe) -> Look:
     """Ask Stripe how things stand with the organization's customer. Not inside a transaction.
 
-    Raises Unavailable; Timeout.
+    Raises Unavailable; Timeout; StripeRefused.
     """
     number: int = await fetch_value(
         sql("UPDATE subscription SET sync_begun = sync_begun + 1 WHERE org_id = {} RETURNING sync_begun", org_id)

@@ -2,12 +2,15 @@
 
 import itertools
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import structlog
 
+from domain.adapters.stripe import Item, StripeRefused, Subscribed
 from domain.base.actor import Actor
+from domain.base.clock import now
 from domain.base.database import acting_for
 from domain.billing import syncing
 from tests.billing.paying import Shop, changes_of, standing, subscription_of
@@ -252,3 +255,14 @@ async def test_stripes_words_are_states_of_ours(shop: Shop, acme: Tenant, word: 
 
     assert (row["plan"], row["status"]) == ("PRO", status)
     assert row["trial_ends_at"].timestamp() == TRIAL_ENDS
+
+
+def test_a_state_that_nobody_knows_is_told_and_goes_over_nothing() -> None:
+    known = Subscribed("sub_1", "canceled", (Item("si_1", "price_1", 1, None),), None, False, None, now())
+    strange = replace(known, id="sub_2", status="asleep")
+    empty = replace(known, id="sub_3", status="active", items=())
+
+    assert syncing.best([]) is None
+    assert syncing.best([strange, known, empty]) is known
+    with pytest.raises(StripeRefused, match="sub_2 is asleep"):
+        syncing.best([strange])
