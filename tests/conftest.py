@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import asyncpg
 import pytest
 import uvicorn
 
@@ -34,6 +35,14 @@ def judge(request: pytest.FixtureRequest) -> None:
     client.judged_by(referee.watch if request.config.getoption("--referee") and not asked_once else None)
 
 
+async def do_not_wait_for_the_disk(settings: Settings) -> None:
+    """Spare each commit the wait. No test cuts the power; those that kill a server start one of their own."""
+    owner = await asyncpg.connect(settings.database_url)
+    await owner.execute("ALTER SYSTEM SET synchronous_commit = off")
+    await owner.execute("SELECT pg_reload_conf()")
+    await owner.close()
+
+
 @pytest.fixture(scope="session")
 async def settings(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Settings]:
     """Settings of this process's own Postgres and Redis, migrated and connected."""
@@ -49,6 +58,7 @@ async def settings(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Se
             rate_points_minute=2_000_000_000,
         )
         await migrate(loaded)
+        await do_not_wait_for_the_disk(loaded)
         await database.connect(loaded)
         await factories.connect(loaded)
         yield loaded

@@ -12,7 +12,7 @@ from domain.base.settings import Settings
 from domain.organizations import api_keys
 from graph.base.ids import global_id
 from graph.base.selection import declaration
-from tests.billing.paying import selling
+from tests.billing.paying import selling_where_asked
 from tests.client import Answer, GraphQL
 from tests.factories import Person, execute, rows
 from tests.isolation.calls import SCHEMA, Call, Field, call, mutations
@@ -126,9 +126,9 @@ async def world(settings: Settings, adapters: Adapters) -> World:
 
 
 @pytest.fixture(autouse=True)
-async def stripe(settings: Settings, adapters: Adapters) -> AsyncIterator[None]:
+async def stripe(request: pytest.FixtureRequest, settings: Settings, adapters: Adapters) -> AsyncIterator[None]:
     """Somebody whom a plan can be bought from."""
-    async with selling(settings, adapters):
+    async with selling_where_asked(request, settings, adapters):
         yield
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import pytest
 
 from domain.adapters.stripe import Stripe
 from domain.adapters.wiring import Adapters, stripe_of
@@ -127,6 +128,23 @@ async def selling(settings: Settings, adapters: Adapters) -> AsyncIterator[tuple
         finally:
             client.use(settings, adapters)
             await stripe.close()
+
+
+# The mutations that ask Stripe.
+ASKING = {"billingCheckoutCreate", "billingPortalCreate", "subscriptionCancel", "subscriptionResume"}
+
+
+@contextlib.asynccontextmanager
+async def selling_where_asked(
+    request: pytest.FixtureRequest, settings: Settings, adapters: Adapters
+) -> AsyncIterator[None]:
+    """As `selling`, for a test of one mutation only when that one asks Stripe: a server for each test takes long."""
+    spec = getattr(request.node, "callspec", None)
+    if spec is not None and getattr(spec.params.get("field"), "name", None) not in ASKING:
+        yield
+        return
+    async with selling(settings, adapters):
+        yield
 
 
 @contextlib.asynccontextmanager

@@ -9,7 +9,7 @@ from graphql import GraphQLNonNull, GraphQLObjectType, get_named_type
 from domain.adapters.wiring import Adapters
 from domain.base.settings import Settings
 from graph.base.nodes import nodes_by_kind
-from tests.billing.paying import selling
+from tests.billing.paying import selling_where_asked
 from tests.client import GraphQL
 from tests.factories import rows
 from tests.idempotency.keyed import kept, new_key, under
@@ -50,9 +50,9 @@ async def opened(settings: Settings, world: World) -> AsyncIterator[Ledger]:
 
 
 @pytest.fixture(autouse=True)
-async def stripe(settings: Settings, adapters: Adapters) -> AsyncIterator[None]:
+async def stripe(request: pytest.FixtureRequest, settings: Settings, adapters: Adapters) -> AsyncIterator[None]:
     """Somebody whom a plan can be bought from."""
-    async with selling(settings, adapters):
+    async with selling_where_asked(request, settings, adapters):
         yield
 
 
