@@ -20,7 +20,7 @@ async def sync(event_id: UUID, adapters: Adapters, _job_id: UUID) -> None:
     await syncing.follow(event_id, _stripe(adapters), adapters.settings)
 
 
-@outside_handler("billing.seats")
+@outside_handler("billing.seats", is_wanted=lambda settings: settings.stripe_secret_key is not None)
 async def seats(_actor: Actor, event: EventRow, adapters: Adapters, _job_id: UUID) -> None:
     """Pay for as many seats as there are members."""
     if adapters.stripe is not None:

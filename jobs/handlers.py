@@ -15,7 +15,8 @@ Each reads the present state and decides again whether there is something to do:
 trying again is of no use; any other exception is tried again.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -23,6 +24,7 @@ from uuid import UUID
 from domain.adapters.wiring import Adapters
 from domain.base.actor import Actor
 from domain.base.database import acting_for, tx
+from domain.base.settings import Settings
 from domain.deliveries import claims
 from domain.deliveries.claims import Claim
 from domain.events.queries import EventRow
@@ -45,193 +47,170 @@ class GivenUp(Exception):
 
 
 @dataclass(frozen=True)
-class Handler:
-    """Does one thing for an event in the transaction that notes it as done."""
+class AnyHandler:
+    """What is done for a delivery, and when it counts as done."""
 
     name: str
-    run: OnEvent
+    does: Callable[[Claim, Adapters], Awaitable[object]]
     timeout_s: float = TIMEOUT_S
-    # Those that it makes deliveries for.
-    then: "tuple[PersonalHandler, ...]" = ()
-    # Whether its lease has to be kept while it runs. A row that is locked needs none.
-    is_outside = False
+    # Its lease has to be kept while it runs. A row that is locked by a transaction needs none.
+    is_outside: bool = True
+    # Whether this deployment wants it: whether deliveries are made for it at all.
+    is_wanted: Callable[[Settings], bool] = lambda _settings: True
 
     async def perform(self, claim: Claim, adapters: Adapters) -> None:
-        """Do it and note it, or neither. Raises Gone when it is somebody else's; what the handler raises."""
-        actor = _system_of(claim)
-        with acting_for(actor.standings):
+        """Do it and note it: both or neither in one transaction, or outside of any the one after the other.
+
+        Raises Gone when it is somebody else's by then; what the handler raises.
+        """
+        if self.is_outside:
+            await self.does(claim, adapters)
+            await claims.done(claim)
+            return
+        with _acting_in(claim):
             async with tx():
                 await claims.hold(claim)
-                await self.run(actor, await _event(claim), adapters)
+                await self.does(claim, adapters)
                 await claims.done(claim)
 
 
 @dataclass(frozen=True)
-class OutsideHandler:
-    """Does one thing for an event outside any transaction."""
-
-    name: str
-    run: OnEventOutside
-    timeout_s: float = TIMEOUT_S
-    is_outside = True
-
-    async def perform(self, claim: Claim, adapters: Adapters) -> None:
-        """Do it, then note it. Raises Gone when it is somebody else's by then; what the handler raises."""
-        actor = _system_of(claim)
-        with acting_for(actor.standings):
-            await self.run(actor, await _event(claim), adapters, claim.id)
-            await claims.done(claim)
+class PersonalHandler(AnyHandler):
+    """Is for an event and one person who hears of it."""
 
 
 @dataclass(frozen=True)
-class PersonalHandler:
-    """Does one thing for an event and one person who hears of it, outside any transaction."""
+class EventHandler(AnyHandler):
+    """Is for an event. It makes deliveries for the handlers of `then`."""
 
-    name: str
-    run: OnEventForPerson
-    timeout_s: float = TIMEOUT_S
-    is_outside = True
-
-    async def perform(self, claim: Claim, adapters: Adapters) -> None:
-        """Do it, then note it. Raises as the others do."""
-        actor = _system_of(claim)
-        if claim.user_id is None:
-            raise GivenUp("this delivery is nobody's")
-        with acting_for(actor.standings):
-            await self.run(actor, await _event(claim), claim.user_id, adapters, claim.id)
-            await claims.done(claim)
+    then: tuple[PersonalHandler, ...] = ()
 
 
 @dataclass(frozen=True)
-class AccountHandler:
-    """Does one thing for an entry of an account's log, outside any transaction."""
-
-    name: str
-    run: OnEntry
-    timeout_s: float = TIMEOUT_S
-    is_outside = True
-
-    async def perform(self, claim: Claim, adapters: Adapters) -> None:
-        """Do it, then note it; nothing is to be done for an account that is gone. Raises as the others do."""
-        entry = await claims.entry_of(claim)
-        if entry is not None:
-            # In no organization: what belongs to the person alone is all that can be read.
-            with acting_for(()):
-                await self.run(entry.user_id, entry, adapters, claim.id)
-        await claims.done(claim)
+class AccountHandler(AnyHandler):
+    """Is for an entry of an account's log."""
 
 
 @dataclass(frozen=True)
-class InboundHandler:
-    """Does one thing for a row that came from outside, by the row's id, outside any transaction."""
-
-    name: str
-    run: OnInbound
-    timeout_s: float = TIMEOUT_S
-    is_outside = True
-
-    async def perform(self, claim: Claim, adapters: Adapters) -> None:
-        """Do it, then note it. Raises as the others do."""
-        await self.run(claim.source_id, adapters, claim.id)
-        await claims.done(claim)
+class InboundHandler(AnyHandler):
+    """Is for a row that came from outside."""
 
 
 @dataclass(frozen=True)
-class OrganizationTick:
-    """Does one thing for an organization at a tick of cron, in the transaction that notes it as done."""
+class TickHandler(AnyHandler):
+    """Is for a tick of cron: of each organization, or nobody's."""
 
-    name: str
-    run: OnOrganizationTick
-    timeout_s: float = TIMEOUT_S
-    is_outside = False
-
-    async def perform(self, claim: Claim, adapters: Adapters) -> None:
-        """Do it and note it, or neither. Raises as the others do."""
-        actor = _system_of(claim)
-        with acting_for(actor.standings):
-            async with tx():
-                await claims.hold(claim)
-                await self.run(actor, _instant(claim))
-                await claims.done(claim)
-
-
-@dataclass(frozen=True)
-class OutsideTick:
-    """Does one thing for an organization at a tick of cron, outside any transaction."""
-
-    name: str
-    run: OnOutsideTick
-    timeout_s: float = TIMEOUT_S
-    is_outside = True
-
-    async def perform(self, claim: Claim, adapters: Adapters) -> None:
-        """Do it, then note it. Raises as the others do."""
-        actor = _system_of(claim)
-        with acting_for(actor.standings):
-            await self.run(actor, _instant(claim), adapters, claim.id)
-            await claims.done(claim)
-
-
-@dataclass(frozen=True)
-class SystemTick:
-    """Does one thing at a tick of cron, through doors of its own."""
-
-    name: str
-    run: OnTick
-    timeout_s: float = TIMEOUT_S
-    is_outside = True
-
-    async def perform(self, claim: Claim, adapters: Adapters) -> None:
-        """Do it, then note it. Raises as the others do."""
-        await self.run(_instant(claim))
-        await claims.done(claim)
-
-
-EventHandler = Handler | OutsideHandler
-TickHandler = OrganizationTick | OutsideTick | SystemTick
-AnyHandler = EventHandler | PersonalHandler | AccountHandler | InboundHandler | TickHandler
+    is_of_organizations: bool = True
 
 
 def handler(
     name: str, *, timeout_s: float = TIMEOUT_S, then: tuple[PersonalHandler, ...] = ()
-) -> Callable[[OnEvent], Handler]:
-    """Make the function a Handler. `name` is `<feature>.<verb>`; it stays when the function is renamed."""
-    return lambda run: Handler(name, run, timeout_s, then)
+) -> Callable[[OnEvent], EventHandler]:
+    """Make a handler of the function. `name` is `<feature>.<verb>`; it stays when the function is renamed."""
+
+    def made(run: OnEvent) -> EventHandler:
+        async def does(claim: Claim, adapters: Adapters) -> None:
+            await run(_system_of(claim), await _event(claim), adapters)
+
+        return EventHandler(name, does, timeout_s, is_outside=False, then=then)
+
+    return made
 
 
-def outside_handler(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnEventOutside], OutsideHandler]:
-    """Make the function an OutsideHandler."""
-    return lambda run: OutsideHandler(name, run, timeout_s)
+def outside_handler(
+    name: str, *, timeout_s: float = TIMEOUT_S, is_wanted: Callable[[Settings], bool] = lambda _settings: True
+) -> Callable[[OnEventOutside], EventHandler]:
+    """Make a handler of the function, as all below."""
+
+    def made(run: OnEventOutside) -> EventHandler:
+        async def does(claim: Claim, adapters: Adapters) -> None:
+            with _acting_in(claim) as actor:
+                await run(actor, await _event(claim), adapters, claim.id)
+
+        return EventHandler(name, does, timeout_s, is_wanted=is_wanted)
+
+    return made
 
 
 def personal_handler(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnEventForPerson], PersonalHandler]:
-    """Make the function a PersonalHandler."""
-    return lambda run: PersonalHandler(name, run, timeout_s)
+    """See above."""
+
+    def made(run: OnEventForPerson) -> PersonalHandler:
+        async def does(claim: Claim, adapters: Adapters) -> None:
+            if claim.user_id is None:
+                raise GivenUp("this delivery is nobody's")
+            with _acting_in(claim) as actor:
+                await run(actor, await _event(claim), claim.user_id, adapters, claim.id)
+
+        return PersonalHandler(name, does, timeout_s)
+
+    return made
 
 
 def account_handler(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnEntry], AccountHandler]:
-    """Make the function an AccountHandler."""
-    return lambda run: AccountHandler(name, run, timeout_s)
+    """See above. Nothing is to be done for an account that is gone."""
+
+    def made(run: OnEntry) -> AccountHandler:
+        async def does(claim: Claim, adapters: Adapters) -> None:
+            entry = await claims.entry_of(claim)
+            if entry is not None:
+                # In no organization: what belongs to the person alone is all that can be read.
+                with acting_for(()):
+                    await run(entry.user_id, entry, adapters, claim.id)
+
+        return AccountHandler(name, does, timeout_s)
+
+    return made
 
 
 def inbound_handler(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnInbound], InboundHandler]:
-    """Make the function an InboundHandler."""
-    return lambda run: InboundHandler(name, run, timeout_s)
+    """See above."""
+
+    def made(run: OnInbound) -> InboundHandler:
+        return InboundHandler(name, lambda claim, adapters: run(claim.source_id, adapters, claim.id), timeout_s)
+
+    return made
 
 
-def organization_tick(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnOrganizationTick], OrganizationTick]:
-    """Make the function an OrganizationTick."""
-    return lambda run: OrganizationTick(name, run, timeout_s)
+def organization_tick(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnOrganizationTick], TickHandler]:
+    """See above."""
+
+    def made(run: OnOrganizationTick) -> TickHandler:
+        return TickHandler(
+            name, lambda claim, _adapters: run(_system_of(claim), _instant(claim)), timeout_s, is_outside=False
+        )
+
+    return made
 
 
-def outside_tick(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnOutsideTick], OutsideTick]:
-    """Make the function an OutsideTick."""
-    return lambda run: OutsideTick(name, run, timeout_s)
+def outside_tick(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnOutsideTick], TickHandler]:
+    """See above."""
+
+    def made(run: OnOutsideTick) -> TickHandler:
+        async def does(claim: Claim, adapters: Adapters) -> None:
+            with _acting_in(claim) as actor:
+                await run(actor, _instant(claim), adapters, claim.id)
+
+        return TickHandler(name, does, timeout_s)
+
+    return made
 
 
-def tick(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnTick], SystemTick]:
-    """Make the function a SystemTick."""
-    return lambda run: SystemTick(name, run, timeout_s)
+def tick(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnTick], TickHandler]:
+    """See above."""
+
+    def made(run: OnTick) -> TickHandler:
+        return TickHandler(name, lambda claim, _adapters: run(_instant(claim)), timeout_s, is_of_organizations=False)
+
+    return made
+
+
+@contextmanager
+def _acting_in(claim: Claim) -> Iterator[Actor]:
+    """The system at work in the delivery's organization, under its row-level security inside the block."""
+    actor = _system_of(claim)
+    with acting_for(actor.standings):
+        yield actor
 
 
 def _system_of(claim: Claim) -> Actor:

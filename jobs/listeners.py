@@ -3,31 +3,20 @@
 To add a listener is to write its handler and to add a line to LISTENERS.
 """
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from uuid import UUID
 
 from domain.adapters import analytics
 from domain.adapters.http import RequestRefused
 from domain.adapters.wiring import Adapters
 from domain.base.actor import Actor
-from domain.base.settings import Settings
 from domain.events.queries import EventRow
 from domain.events.types import EventType
 from domain.notifications import announcing
-from jobs.handlers import GivenUp, OutsideHandler, outside_handler
+from jobs.handlers import EventHandler, GivenUp, outside_handler
 
 
-@dataclass(frozen=True)
-class Listener:
-    """A handler, the types that it hears of, and whether this deployment wants it."""
-
-    handler: OutsideHandler
-    types: Collection[EventType]
-    is_wanted: Callable[[Settings], bool] = lambda _settings: True
-
-
-@outside_handler("slack.post")
+@outside_handler("slack.post", is_wanted=lambda settings: settings.slack_webhook_url is not None)
 async def slack(actor: Actor, event: EventRow, adapters: Adapters, _job_id: UUID) -> None:
     """Tell the channel. A line is told twice where its answer was lost: there is no key to know it again by."""
     if adapters.slack is None:
@@ -48,7 +37,5 @@ async def note(_actor: Actor, event: EventRow, _adapters: Adapters, _job_id: UUI
     )
 
 
-LISTENERS = (
-    Listener(note, tuple(EventType)),
-    Listener(slack, announcing.SENTENCES, is_wanted=lambda settings: settings.slack_webhook_url is not None),
-)
+LISTENERS: Mapping[EventHandler, Collection[EventType]] = {note: tuple(EventType), slack: tuple(announcing.SENTENCES)}
+"""Handler -> the types that it hears of."""

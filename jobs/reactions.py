@@ -1,6 +1,6 @@
 """Event -> handlers, in one table, and so for accounts' entries: to add a reaction is to add a name to a line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -10,8 +10,8 @@ from domain.events.types import EventType
 from domain.identity.mails import MAILS
 from domain.identity.security_log import Action
 from jobs import billing, identity, invitations, notifications, schedule
-from jobs.handlers import AccountHandler, AnyHandler, EventHandler, Handler, InboundHandler
-from jobs.listeners import LISTENERS, Listener
+from jobs.handlers import AccountHandler, AnyHandler, EventHandler, InboundHandler
+from jobs.listeners import LISTENERS
 from jobs.schedule import Line
 
 REACTIONS: Mapping[EventType, tuple[EventHandler, ...]] = {
@@ -40,16 +40,15 @@ class Reactions:
 
     events: Mapping[EventType, tuple[EventHandler, ...]] = field(default_factory=lambda: REACTIONS)
     accounts: Mapping[Action, tuple[AccountHandler, ...]] = field(default_factory=lambda: ACCOUNT_REACTIONS)
-    listeners: Sequence[Listener] = LISTENERS
+    listeners: Mapping[EventHandler, Collection[EventType]] = field(default_factory=lambda: LISTENERS)
     inbound: Sequence[InboundHandler] = INBOUND
     lines: Sequence[Line] = schedule.SCHEDULE
     by_name: Mapping[str, AnyHandler] = field(init=False)
 
     def __post_init__(self) -> None:
         by_name: dict[str, AnyHandler] = {}
-        every: list[AnyHandler] = [each for group in self.events.values() for each in group]
-        every += [then for each in every if isinstance(each, Handler) for then in each.then]
-        every += [listener.handler for listener in self.listeners]
+        heard = [*(each for group in self.events.values() for each in group), *self.listeners]
+        every: list[AnyHandler] = [*heard, *(then for each in heard for then in each.then)]
         every += [each for group in self.accounts.values() for each in group]
         every += self.inbound
         every += [line.handler for line in self.lines]
@@ -58,25 +57,26 @@ class Reactions:
                 raise ValueError(f"two handlers are named {each.name}")
         object.__setattr__(self, "by_name", by_name)
         for type_ in EventType:
-            heard = [listener.handler for listener in self.listeners if type_ in listener.types]
-            names = [each.name for each in (*self.events.get(type_, ()), *heard)]
+            names = [each.name for each in self._heard(type_)]
             # One delivery is made of an event for a handler; a second would stop the relay.
             if len(set(names)) < len(names):
                 raise ValueError(f"a handler is listed twice for {type_}: {', '.join(names)}")
 
     def names_by_type(self, settings: Settings) -> dict[str, list[str]]:
         """Type of event -> the names of the handlers that this deployment has do something about it."""
-        names = {type_.value: [handler.name for handler in self.events.get(type_, ())] for type_ in EventType}
-        for listener in self.listeners:
-            if listener.is_wanted(settings):
-                for type_ in listener.types:
-                    names[type_].append(listener.handler.name)
-        return names
+        return {
+            type_.value: [handler.name for handler in self._heard(type_) if handler.is_wanted(settings)]
+            for type_ in EventType
+        }
 
     @property
     def names_by_action(self) -> dict[str, list[str]]:
         """Action of an account's log -> the names of its handlers."""
         return {action.value: [handler.name for handler in handlers] for action, handlers in self.accounts.items()}
+
+    def _heard(self, type_: EventType) -> list[EventHandler]:
+        """All that hear of events of the type."""
+        return [*self.events.get(type_, ()), *(each for each, types in self.listeners.items() if type_ in types)]
 
     @classmethod
     def of(cls, module: ModuleType) -> "Reactions":
@@ -85,7 +85,7 @@ class Reactions:
         return cls(
             found.get("REACTIONS", {}),
             found.get("ACCOUNT_REACTIONS", {}),
-            found.get("LISTENERS", ()),
+            found.get("LISTENERS", {}),
             found.get("INBOUND", ()),
             found.get("SCHEDULE", ()),
         )

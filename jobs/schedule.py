@@ -19,7 +19,7 @@ from domain.invitations.service import OVERDUE
 from domain.tasks.due import ORGANIZATIONS
 from jobs.billing import nightly
 from jobs.billing_ticks import end_grace
-from jobs.handlers import SystemTick, TickHandler, tick
+from jobs.handlers import TickHandler, tick
 from jobs.invitations import expire
 from jobs.notifications import remind
 
@@ -43,7 +43,7 @@ class Line:
     @property
     def statement(self) -> str | None:
         """The statement for ticks of organizations, None for one that is nobody's."""
-        return None if isinstance(self.handler, SystemTick) else self.organizations
+        return self.organizations if self.handler.is_of_organizations else None
 
     def period_start(self, at: datetime) -> datetime:
         """When the period that `at` lies in began."""

@@ -5,17 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from domain.adapters.mail_smtp import SmtpMail
 from domain.adapters.wiring import Adapters
 from domain.base.database import acting_for, tx
 from domain.base.settings import Settings
-from domain.base.smtp_address import Encryption, SmtpServer
 from domain.comments import service as comments
 from domain.deliveries import following
 from domain.events.types import EventType
 from jobs.notifications import fan_out, mail
 from jobs.reactions import Reactions
 from tests.adapters.mail_server import TAKE_AND_HANG_UP, MailServer, serving
+from tests.adapters.test_mail_smtp import mail_to
 from tests.factories import Tenant, make_project, make_task, rows
 from tests.jobs.crew import deliveries, hurried, until
 from tests.jobs.working import working
@@ -23,7 +22,7 @@ from tests.notifications.telling import events_of
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
-MENTIONS = Reactions(events={EventType.COMMENT_CREATED: (fan_out,)}, accounts={}, listeners=(), lines=())
+MENTIONS = Reactions(events={EventType.COMMENT_CREATED: (fan_out,)}, accounts={}, listeners={}, lines=())
 
 
 @pytest.fixture
@@ -36,8 +35,7 @@ async def server() -> AsyncIterator[MailServer]:
 @pytest.fixture
 async def mailing(adapters: Adapters, server: MailServer) -> AsyncIterator[Adapters]:
     """Adapters that mail to the server."""
-    there = SmtpServer("127.0.0.1", server.port, Encryption.OFF)
-    smtp = SmtpMail(there, sender="Planwire <no-reply@planwire.test>", own_host="localhost")
+    smtp = mail_to(server.port)
     yield replace(adapters, mail=smtp)
     await smtp.close()
 
