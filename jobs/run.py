@@ -70,8 +70,8 @@ async def run(
     )
     # For who follows a log that a job has written to, or an inbox.
     bells = [
-        asyncio.create_task(Bell(pubsub, told).run())
-        for pubsub, told in ((adapters.pubsub, log.told), (adapters.inboxes, inboxes.told))
+        asyncio.create_task(Bell(pubsub, commits).run())
+        for pubsub, commits in ((adapters.pubsub, log.grown), (adapters.inboxes, inboxes.changed))
     ]
     works: dict[Part, Coroutine[Any, Any, None]] = {
         Part.RELAY: relay.run(),

@@ -1,11 +1,11 @@
 """Bell: wakes all processes, this one too, for what this one has committed."""
 
 import asyncio
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
+from collections.abc import Collection
 from uuid import UUID
 
 from domain.adapters.pubsub import PubSub
+from domain.base.commits import Commits
 from domain.base.endless import endlessly
 
 # After Redis refused an answer: the first wait, and the longest.
@@ -13,22 +13,19 @@ AGAIN_AFTER_S = 0.1
 AGAIN_AT_MOST_S = 2.0
 RING_AT_MOST_EVERY_S = 0.01
 
-Told = Callable[[Callable[[Collection[UUID]], None]], AbstractContextManager[None]]
-"""Tells a listener, inside the block, the ids of what a commit of this process has changed."""
-
 
 class Bell:
     """One in every process that changes what others follow. `run` rings it."""
 
-    def __init__(self, pubsub: PubSub, told: Told) -> None:
+    def __init__(self, pubsub: PubSub, commits: Commits) -> None:
         self._pubsub = pubsub
-        self._told = told
+        self._commits = commits
         self._changed: set[UUID] = set()
         self._has_changed = asyncio.Event()
 
     async def run(self) -> None:
         """Ring until cancelled."""
-        with self._told(self._note):
+        with self._commits.told(self._note):
             await endlessly(self._ring, again_after_s=AGAIN_AFTER_S, again_at_most_s=AGAIN_AT_MOST_S)
 
     def _note(self, ids: Collection[UUID]) -> None:

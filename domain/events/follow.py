@@ -100,7 +100,7 @@ class Follower:
         self._tails: dict[UUID, _Tail] = {}
         self._grown: set[UUID] = set()
         self._has_grown = asyncio.Event()
-        self._bell = Bell(pubsub, log.told)
+        self._bell = Bell(pubsub, log.grown)
 
     async def run(self) -> None:
         """Read and wake until cancelled."""

@@ -15,8 +15,7 @@ and committed around them, and the counter is locked last all the same.
 
 import hashlib
 import secrets
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import datetime
 from functools import cache
@@ -27,7 +26,8 @@ import orjson
 
 from domain.base.actor import Actor, ActorRef
 from domain.base.clock import new_id, now
-from domain.base.database import after_commit, execute, fetch, require_transaction
+from domain.base.commits import Commits
+from domain.base.database import execute, fetch, require_transaction
 from domain.base.reads import Statement, given
 from domain.base.sql import Row, Sql, sql
 
@@ -106,29 +106,11 @@ async def _write(facts: list[Fact]) -> None:
         by_org.setdefault(fact.org_id, []).append(fact)
     for org_id in sorted(by_org):
         await _append(org_id, by_org[org_id])
-    org_ids = frozenset(by_org)
-    after_commit(lambda: _tell(org_ids))
+    grown.tell_after_commit(frozenset(by_org))
 
 
-_listeners: set[Callable[[Collection[UUID]], None]] = set()
-
-
-@contextmanager
-def told(listener: Callable[[Collection[UUID]], None]) -> Iterator[None]:
-    """Tell the listener, inside the block, which organizations' logs a commit of this process has made longer.
-
-    A hint: what is committed by a process that dies at once is told to nobody.
-    """
-    _listeners.add(listener)
-    try:
-        yield
-    finally:
-        _listeners.discard(listener)
-
-
-def _tell(org_ids: Collection[UUID]) -> None:
-    for listener in tuple(_listeners):
-        listener(org_ids)
+grown = Commits()
+"""The organizations whose logs a commit of this process has made longer."""
 
 
 async def _append(org_id: UUID, facts: list[Fact]) -> None:
@@ -223,7 +205,7 @@ def _cut(text: str, late: str) -> tuple[str, str]:
 
 def tell(org_id: UUID) -> None:
     """Wake those who follow the organization's log, once what was added with `appending` is committed."""
-    after_commit(lambda: _tell((org_id,)))
+    grown.tell_after_commit((org_id,))
 
 
 def _insert(org_id: UUID, facts: Sequence[Fact]) -> Sql:

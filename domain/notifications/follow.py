@@ -55,7 +55,7 @@ class Inboxes:
 
     def __init__(self, pubsub: PubSub) -> None:
         self._pubsub = pubsub
-        self._bell = Bell(pubsub, service.told)
+        self._bell = Bell(pubsub, service.changed)
         self._followed: dict[UUID, _Followed] = {}
         self._changed: set[UUID] = set()
         self._has_changed = asyncio.Event()

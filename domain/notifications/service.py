@@ -9,15 +9,15 @@ How many are unread is counted when it is asked: which entries show depends on w
 A transaction that tells somebody writes no events of its own: the counter of the log would come between.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from domain.base.actor import Actor
 from domain.base.clock import new_id, now
-from domain.base.database import after_commit, execute, fetch, require_transaction, tx
+from domain.base.commits import Commits
+from domain.base.database import execute, fetch, require_transaction, tx
 from domain.base.errors import BadInput, NotFound
 from domain.base.sql import TRUE, Row, Sql, sql
 from domain.events.queries import EventRow
@@ -55,11 +55,15 @@ async def _write(collected: list[Entry]) -> None:
     await _lock(user_ids)
     # Whoever else told them of these events has committed by now, and this statement sees it.
     told = await fetch(_insert(entries), Row)
-    _tell_after_commit([row["user_id"] for row in told])
+    changed.tell_after_commit([row["user_id"] for row in told])
 
 
 async def _lock(user_ids: Sequence[UUID]) -> None:
-    """Lock the counters in the order of their ids, after making those that are missing."""
+    """Lock the counters in the order of their ids, after making those that are missing, to the end of the transaction.
+
+    Raises RuntimeError outside one.
+    """
+    require_transaction()
     # A conflict locks the row, also where the condition keeps it from being written.
     await execute(
         sql(
@@ -144,31 +148,9 @@ async def _mark(actor: Actor, *, is_read: bool, ids: Sequence[UUID] | None = Non
             queries.own_notifications(actor),
             user_id,
         )
-        _tell_after_commit([row["user_id"] for row in await fetch(marked, Row)])
+        changed.tell_after_commit([row["user_id"] for row in await fetch(marked, Row)])
         return await queries.unread(actor)
 
 
-_listeners: set[Callable[[Collection[UUID]], None]] = set()
-
-
-@contextmanager
-def told(listener: Callable[[Collection[UUID]], None]) -> Iterator[None]:
-    """Tell the listener, inside the block, whose inboxes a commit of this process has changed.
-
-    A hint: what is committed by a process that dies at once is told to nobody.
-    """
-    _listeners.add(listener)
-    try:
-        yield
-    finally:
-        _listeners.discard(listener)
-
-
-def _tell_after_commit(user_ids: Collection[UUID]) -> None:
-    def tell() -> None:
-        for listener in tuple(_listeners):
-            listener(user_ids)
-
-    require_transaction()
-    if user_ids:
-        after_commit(tell)
+changed = Commits()
+"""The people whose inboxes a commit of this process has changed."""

@@ -100,7 +100,7 @@ async def next_is_told(tenant: Tenant, stream: Stream) -> None:
 def telling_nobody() -> Iterator[None]:
     """Commits inside the block wake nobody, as those of a process that dies right after them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log, "_listeners", set())
+        patch.setattr(log.grown, "_listeners", set())
         yield
 
 

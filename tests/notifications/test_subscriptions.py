@@ -32,7 +32,7 @@ COUNT = "subscription { unreadNotificationCount }"
 def wakes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Whether wake-ups are heard, or all lost: those of this process's bells and of Redis."""
     if request.param == "lost":
-        monkeypatch.setattr(service, "_listeners", set())
+        monkeypatch.setattr(service.changed, "_listeners", set())
     return str(request.param)
 
 
@@ -215,9 +215,9 @@ async def ringing(settings: Settings) -> AsyncIterator[None]:
     """A bell of its own, alone."""
     pubsub = PubSub(settings.redis_url or "", "planwire:inbox")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(service, "_listeners", set())
-        task = asyncio.create_task(Bell(pubsub, service.told).run())
-        await until(lambda: bool(service._listeners))
+        patch.setattr(service.changed, "_listeners", set())
+        task = asyncio.create_task(Bell(pubsub, service.changed).run())
+        await until(lambda: bool(service.changed._listeners))
         yield
         task.cancel()
         await asyncio.wait([task])

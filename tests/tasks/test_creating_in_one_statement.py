@@ -142,7 +142,7 @@ async def test_inside_a_transaction_its_event_comes_behind_those_before_it(board
 async def test_who_follows_the_log_is_told(board: Board) -> None:
     told: list[Collection[UUID]] = []
 
-    with log.told(told.append):
+    with log.grown.told(told.append):
         async with board.tenant.member.acting() as actor:
             await tasks.create(actor, board.project.id, title="New", state_id=board.states["Todo"])
 
