@@ -33,9 +33,7 @@ async def line(actor: Actor, event: EventRow) -> str | None:
     organization = (await organizations.by_ids(actor, [event.org_id], ("id", "name"))).get(event.org_id)
     if sentence is None or what is None or organization is None:
         return None
-    ref = (event.actor_kind, event.actor_id)
-    doer = (await actors.by_refs(actor, [ref], ("id", "name"))).get(ref)
-    who = titles.SOMEBODY if doer is None else doer.name
+    who = await actors.name_of(actor, (event.actor_kind, event.actor_id)) or titles.SOMEBODY
     return f"{organization.name}: {sentence.format(who=who, what=what, state=await _state(actor, event))}"
 
 

@@ -69,9 +69,7 @@ async def _told(
     actor: Actor, event: EventRow, kind: NotificationKind, task_id: UUID | None
 ) -> dict[str, str | None] | None:
     """What is told of this kind alone; None when what it is about is gone."""
-    ref = (event.actor_kind, event.actor_id)
-    doer = (await actors.by_refs(actor, [ref], ("id", "name"))).get(ref)
-    name = None if doer is None else doer.name
+    name = await actors.name_of(actor, (event.actor_kind, event.actor_id))
     if kind is NotificationKind.INVITATION_ACCEPTED:
         return {"member_name": name or titles.SOMEBODY}
     task = (await tasks.by_ids(actor, [task_id], ("id", "identifier", "title"))).get(task_id)

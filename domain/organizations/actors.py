@@ -57,3 +57,9 @@ async def by_refs(
         kind = ActorKind.API_KEY.value
         found.update({(kind, id): row for id, row in named.items()})
     return found
+
+
+async def name_of(actor: Actor, ref: Ref) -> str | None:
+    """The name of who it is; None for one whom the caller may not see."""
+    found = (await by_refs(actor, [ref], ("id", "name"))).get(ref)
+    return None if found is None else found.name

@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from domain.adapters.mail_smtp import SmtpMail
 from domain.base.database import acting_for
-from domain.base.smtp_address import Encryption, SmtpServer
 from domain.billing import mails
 from tests.adapters.mail_server import MailServer, serving
+from tests.adapters.test_mail_smtp import mail_to
 from tests.billing.paying import Shop
 from tests.factories import Tenant, execute
 from tests.notifications.telling import events_of
@@ -25,8 +24,7 @@ async def server() -> AsyncIterator[MailServer]:
 @pytest.fixture
 async def mailing(shop: Shop, server: MailServer) -> AsyncIterator[Shop]:
     """Planwire that mails to the server."""
-    there = SmtpServer("127.0.0.1", server.port, Encryption.OFF)
-    smtp = SmtpMail(there, sender="Planwire <no-reply@planwire.test>", own_host="localhost")
+    smtp = mail_to(server.port)
     yield replace(shop, adapters=replace(shop.adapters, mail=smtp))
     await smtp.close()
 
