@@ -1,4 +1,4 @@
-# One image for every command: planwire serve, migrate, seed.
+# One image for every command: planwire serve, work, migrate, seed.
 FROM python:3.11-slim
 WORKDIR /app
 COPY . .

@@ -1,15 +1,13 @@
 """The command line: dev, serve, work, jobs, migrate, seed, schema. Above all packages, without any product rule."""
 
 import argparse
-import asyncio
 import contextlib
 import difflib
 import importlib
 import os
 import socket
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -18,8 +16,6 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
-import uvicorn
-from starlette.types import ASGIApp
 
 from domain.base import database, database_address, embedded, migrate, telemetry
 from domain.base.clock import now
@@ -29,22 +25,25 @@ from domain.base.settings import Settings, SettingsError, is_loopback, load
 from domain.deliveries import dead
 from domain.demo import seed
 from graph import schema
-from graph.app import create_app, metrics_alone
-from graph.server import BACKLOG, REQUESTS_DEADLINE_S, calm_collector, take_descriptors
-from graph.server import configuration as server_configuration
+from graph.app import metrics_alone
 from jobs.reactions import Reactions
 from jobs.run import FINISH_WITHIN_S, Part, system_size
 from jobs.run import connected as jobs_connected
 from jobs.run import run as run_jobs
-from planwire_processes import CommandError, keep, run
+from planwire_processes import CommandError, keep, run, say, side_by_side
+from planwire_serving import (
+    listening,
+    near,
+    origin,
+    port_of,
+    ready_line,
+    serve_here,
+    serve_in_workers,
+    serve_until_cancelled,
+)
 
 SCHEMA_FILE = Path(__file__).resolve().parent / "schema.graphql"
 DIFF_LINES = 40
-READY_DEADLINE_S = 60.0
-READY_POLL_S = 0.05
-# After its requests the application closes its connections. With the servers' own deadlines every process has ended in
-# under 5 s.
-SHUTDOWN_DEADLINE_S = REQUESTS_DEADLINE_S + 0.4
 # Who presses Ctrl-C does not wait for jobs: what is given back goes on at the next start.
 DEV_JOBS_FINISH_WITHIN_S = 1.0
 DEV_JOBS_END_WITHIN_S = 4.0
@@ -148,15 +147,15 @@ def _dev(options: argparse.Namespace) -> int:
             async with _connected(live):
                 if await seed.is_empty():
                     await seed.seed()
-            lines = [_ready_line(options.host, listener), seed.SIGN_IN]
+            lines = [ready_line(options.host, listener), seed.SIGN_IN]
             beside = [keep("jobs", _work_beside, live, end_within_s=DEV_JOBS_END_WITHIN_S)]
             if stripe:
                 lines.append(f"fake Stripe: {stripe.origin}")
-                own = _origin(_near(options.host), _port_of(listener))
+                own = origin(near(options.host), port_of(listener))
                 beside.append(stripe.run(f"{own}/webhooks/stripe", live.data_dir))
-            await _all(_serve_here(live, listener, lines), *beside)
+            await side_by_side(serve_here(live, listener, lines), *beside)
 
-    with _listener(options.host, options.port) as listener:
+    with listening(options.host, options.port) as listener:
         run(work(listener, _at_own_address(settings, os.environ, options.host, listener)))
     return 0
 
@@ -182,13 +181,13 @@ def _serve(options: argparse.Namespace) -> int:
             # Uvicorn would show what is wrong with the database as a traceback.
             async with _connected(live):
                 pass
-            lines = (_ready_line(options.host, listener),)
+            lines = (ready_line(options.host, listener),)
             if options.workers == 1:
-                await _serve_here(live, listener, lines)
+                await serve_here(live, listener, lines)
             else:
-                await _serve_in_workers(live, listener, options.workers, lines)
+                await serve_in_workers(live, listener, options.workers, lines)
 
-    with _listener(options.host, options.port) as listener:
+    with listening(options.host, options.port) as listener:
         run(work(listener))
     return 0
 
@@ -213,17 +212,17 @@ def _work(options: argparse.Namespace) -> int:
                     concurrency=options.concurrency,
                     finish_within_s=options.finish_within,
                 )
-                _say(f"working: {', '.join(options.only)}")
+                say(f"working: {', '.join(options.only)}")
                 if metrics is None:
                     await jobs
                 else:
-                    _say(f"metrics: {_origin(options.metrics_host, _port_of(metrics))}/metrics")
-                    await _all(jobs, _serve_until_cancelled(metrics_alone(live), live, metrics))
+                    say(f"metrics: {origin(options.metrics_host, port_of(metrics))}/metrics")
+                    await side_by_side(jobs, serve_until_cancelled(metrics_alone(live), live, metrics))
 
     with contextlib.ExitStack() as stack:
         listener = None
         if options.metrics_port is not None:
-            listener = stack.enter_context(_listener(options.metrics_host, options.metrics_port))
+            listener = stack.enter_context(listening(options.metrics_host, options.metrics_port))
         run(work(listener))
     return 0
 
@@ -236,8 +235,8 @@ def _dead(options: argparse.Namespace) -> int:
         for job in found:
             age_h = (at - job.created_at).total_seconds() / 3600
             whose = job.organization or "-"
-            _say(f"{job.id}  {job.handler}  {whose}  {job.attempts} attempts  {age_h:.1f} h  {job.last_error or ''}")
-        _say(f"{len(found)} dead")
+            say(f"{job.id}  {job.handler}  {whose}  {job.attempts} attempts  {age_h:.1f} h  {job.last_error or ''}")
+        say(f"{len(found)} dead")
 
     return _over_database(options, work)
 
@@ -249,7 +248,7 @@ def _retry(options: argparse.Namespace) -> int:
         count = await dead.retry(options.id)
         if options.id is not None and count == 0:
             raise CommandError(f"no dead job has the id {options.id}")
-        _say(f"{count} to be tried again")
+        say(f"{count} to be tried again")
 
     return _over_database(options, work)
 
@@ -273,15 +272,15 @@ def _migrate(options: argparse.Namespace) -> int:
         if options.check:
             if await migrate.missing(settings):
                 raise CommandError("a migration is missing: planwire migrate --make writes it")
-            _say("no migration is missing")
+            say("no migration is missing")
             return
         if options.make:
             names = await migrate.make(settings)
-            _say("\n".join(f"written: {name}" for name in names) or "no migration is missing")
+            say("\n".join(f"written: {name}" for name in names) or "no migration is missing")
             return
         async with embedded.servers(settings, guest=True) as live:
             names = await migrate.migrate(live)
-        _say("\n".join(f"applied: {name}" for name in names) or "the database is current")
+        say("\n".join(f"applied: {name}" for name in names) or "the database is current")
 
     return 130 if run(work()) else 0
 
@@ -298,8 +297,8 @@ def _seed(options: argparse.Namespace) -> int:
                     written = await seed.seed()
                 except Taken as fault:
                     raise CommandError(f"the demo data cannot be written: {fault}") from fault
-        _say("demo data written" if written else "demo data were there already")
-        _say(seed.SIGN_IN)
+        say("demo data written" if written else "demo data were there already")
+        say(seed.SIGN_IN)
 
     return 130 if run(work()) else 0
 
@@ -310,15 +309,15 @@ def _schema(options: argparse.Namespace) -> int:
     present = SCHEMA_FILE.read_text(encoding="utf-8") if SCHEMA_FILE.exists() else ""
     if not options.check:
         SCHEMA_FILE.write_text(printed, encoding="utf-8")
-        _say(f"{SCHEMA_FILE.name} {'was current' if printed == present else 'written'}")
+        say(f"{SCHEMA_FILE.name} {'was current' if printed == present else 'written'}")
     elif printed != present:
         diff = difflib.unified_diff(
             present.splitlines(), printed.splitlines(), "the file", "the code", lineterm="", n=1
         )
-        _say("\n".join(islice(diff, DIFF_LINES)))
+        say("\n".join(islice(diff, DIFF_LINES)))
         raise CommandError(f"{SCHEMA_FILE.name} is not current: planwire schema writes it")
     else:
-        _say(f"{SCHEMA_FILE.name} is current")
+        say(f"{SCHEMA_FILE.name} is current")
     return 0
 
 
@@ -340,158 +339,16 @@ async def _connected(settings: Settings) -> AsyncIterator[None]:
         await database.disconnect()
 
 
-def _listener(host: str, port: int) -> socket.socket:
-    """A listening socket, taken before anything is started. Raises CommandError when the address cannot be had."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (OSError, UnicodeError):
-        raise CommandError(f"{host} is no address to listen on", 2) from None
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        # Two sockets that are bound and do not listen yet can have the same port.
-        listener.listen(BACKLOG)
-    except OSError as fault:
-        listener.close()
-        reason = fault.strerror.lower() if fault.strerror else "cannot be used"
-        raise CommandError(f"{_origin(host, port)} cannot be listened on: {reason}; choose another --port", 2) from None
-    return listener
-
-
-def _origin(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _port_of(listener: socket.socket) -> int:
-    return int(listener.getsockname()[1])
-
-
-def _near(host: str) -> str:
-    """Where this machine reaches what listens on a host."""
-    return "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
-
-
-def _ready_line(host: str, listener: socket.socket) -> str:
-    return f"ready: {_origin(host, _port_of(listener))}/graphql"
-
-
 def _at_own_address(settings: Settings, environ: Mapping[str, str], host: str, listener: socket.socket) -> Settings:
     """Settings whose origins are where `dev` really listens, as far as the environment does not say otherwise."""
-    port = _port_of(listener)
+    port = port_of(listener)
     if not environ.get("PUBLIC_URL", "").strip():
-        settings = replace(settings, public_url=_origin(_near(host), port))
+        settings = replace(settings, public_url=origin(near(host), port))
     own = [settings.public_url]
     if is_loopback(urlsplit(settings.public_url).hostname or ""):
-        own += [_origin("127.0.0.1", port), _origin("localhost", port)]
+        own += [origin("127.0.0.1", port), origin("localhost", port)]
     given = settings.allowed_origins if environ.get("ALLOWED_ORIGINS", "").strip() else ()
     return replace(settings, allowed_origins=tuple(dict.fromkeys([*given, *own])))
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn without its signal handlers, which end it before the servers it stands on could be stopped."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        try:
-            await super().startup(sockets=sockets)
-        except SystemExit:
-            raise CommandError("the application did not start; the lines above say why") from None
-
-
-async def _serve_until_cancelled(app: ASGIApp, settings: Settings, listener: socket.socket) -> None:
-    take_descriptors()
-    server = _Server(server_configuration(app, settings))
-    calm_collector()
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        await asyncio.shield(serving)
-    except asyncio.CancelledError:
-        server.should_exit = True
-        await asyncio.wait({serving}, timeout=SHUTDOWN_DEADLINE_S)
-        if not serving.done():
-            serving.cancel()
-        raise
-    raise CommandError("the server ended by itself; the lines above say why")
-
-
-async def _serve_here(settings: Settings, listener: socket.socket, ready_lines: Sequence[str]) -> None:
-    await _all(_serve_until_cancelled(create_app(settings), settings, listener), _announce(listener, ready_lines))
-
-
-async def _serve_in_workers(
-    settings: Settings, listener: socket.socket, count: int, ready_lines: Sequence[str]
-) -> None:
-    with tempfile.TemporaryDirectory(prefix="planwire-metrics-") as metrics:
-        os.environ[telemetry.METRICS_DIRECTORY] = metrics
-        try:
-            workers = [
-                keep(
-                    f"worker {number}",
-                    _serve_as_worker,
-                    settings,
-                    listener,
-                    end_within_s=SHUTDOWN_DEADLINE_S + 0.2,
-                    # While anybody holds it, new connections are taken and wait for workers that take none any more.
-                    ending=listener.close,
-                )
-                for number in range(1, count + 1)
-            ]
-            await _all(*workers, _announce(listener, ready_lines))
-        finally:
-            del os.environ[telemetry.METRICS_DIRECTORY]
-
-
-async def _all(*work: Coroutine[Any, Any, None]) -> None:
-    """Run side by side; the first failure ends the others and is raised as it is."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for part in work:
-                group.create_task(part)
-    except ExceptionGroup as faults:
-        raise faults.exceptions[0] from None
-
-
-async def _announce(listener: socket.socket, lines: Sequence[str]) -> None:
-    """Write the lines once the system says that it is ready. Raises CommandError when it never does."""
-    try:
-        async with asyncio.timeout(READY_DEADLINE_S):
-            while True:
-                if await _is_ready(listener):
-                    break
-                await asyncio.sleep(READY_POLL_S)
-    except TimeoutError:
-        raise CommandError(f"not ready after {READY_DEADLINE_S:.0f} s; GET /health/ready says why") from None
-    for line in lines:
-        _say(line)
-
-
-async def _is_ready(listener: socket.socket) -> bool:
-    host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    writer = None
-    try:
-        reader, writer = await asyncio.open_connection(host, port)
-        writer.write(f"GET /health/ready HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-        return (await reader.readline()).startswith(b"HTTP/1.1 200 ")
-    except OSError:
-        return False
-    finally:
-        if writer is not None:
-            writer.close()
-
-
-def _serve_as_worker(settings: Settings, listener: socket.socket) -> None:
-    """The life of a process that serves. Settings, with the servers' URLs, come from the parent."""
-    telemetry.configure(settings)
-    try:
-        run(_serve_until_cancelled(create_app(settings), settings, listener))
-    except CommandError as fault:
-        log.error(str(fault))
-        raise SystemExit(fault.status) from None
 
 
 def _work_beside(settings: Settings) -> None:
@@ -503,12 +360,6 @@ def _work_beside(settings: Settings) -> None:
             await run_jobs(settings, Reactions(), finish_within_s=DEV_JOBS_FINISH_WITHIN_S)
 
     run(work())
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    # Whoever waits for the ready line may read from a pipe.
-    sys.stdout.flush()
 
 
 def _complain(text: str) -> None:

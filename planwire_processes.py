@@ -1,8 +1,9 @@
-"""Processes of the command line: how this one runs to its end, and how it keeps others running."""
+"""Processes of the command line: how this one runs to its end and what it says, and how it keeps others running."""
 
 import asyncio
 import multiprocessing
 import signal
+import sys
 from collections.abc import Callable, Coroutine
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
@@ -28,6 +29,23 @@ class CommandError(Exception):
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
         self.status = status
+
+
+async def side_by_side(*work: Coroutine[Any, Any, None]) -> None:
+    """Run side by side; the first failure ends the others and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for part in work:
+                group.create_task(part)
+    except ExceptionGroup as faults:
+        raise faults.exceptions[0] from None
+
+
+def say(text: str) -> None:
+    """Write a line for the person, or the program, at the prompt."""
+    sys.stdout.write(text + "\n")
+    # Whoever waits for the ready line may read from a pipe.
+    sys.stdout.flush()
 
 
 def run(work: Coroutine[Any, Any, None]) -> bool:
