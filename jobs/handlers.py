@@ -5,6 +5,7 @@
   attempt, so what can be done twice can be known again by it.
 - `@personal_handler`: as `@outside_handler`, for one of those who hear of an event. A `@handler` whose `then` names it
   makes its deliveries, one for each person, so that a retry is for one person alone.
+- `@row_handler`: as `@outside_handler`, for a row of ours that has asked for it (`domain/base/outbox.py`).
 - `@account_handler`: as `@outside_handler`, for what happened to an account.
 - `@inbound_handler`: as `@outside_handler`, for a row that came from outside. It finds out whose it is.
 - `@organization_tick`: as `@handler`, for a tick of cron in one organization.
@@ -35,6 +36,7 @@ TIMEOUT_S = 60.0
 OnEvent = Callable[[Actor, EventRow, Adapters], Awaitable[None]]
 OnEventOutside = Callable[[Actor, EventRow, Adapters, UUID], Awaitable[None]]
 OnEventForPerson = Callable[[Actor, EventRow, UUID, Adapters, UUID], Awaitable[None]]
+OnRow = Callable[[Actor, UUID, Adapters, UUID], Awaitable[None]]
 OnEntry = Callable[[UUID, SecurityEntryRow, Adapters, UUID], Awaitable[None]]
 OnInbound = Callable[[UUID, Adapters, UUID], Awaitable[None]]
 OnOrganizationTick = Callable[[Actor, datetime], Awaitable[object]]
@@ -84,6 +86,11 @@ class EventHandler(AnyHandler):
     """Is for an event. It makes deliveries for the handlers of `then`."""
 
     then: tuple[PersonalHandler, ...] = ()
+
+
+@dataclass(frozen=True)
+class RowHandler(AnyHandler):
+    """Is for a row of an organization."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +150,19 @@ def personal_handler(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[On
                 await run(actor, await _event(claim), claim.user_id, adapters, claim.id)
 
         return PersonalHandler(name, does, timeout_s)
+
+    return made
+
+
+def row_handler(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnRow], RowHandler]:
+    """See above."""
+
+    def made(run: OnRow) -> RowHandler:
+        async def does(claim: Claim, adapters: Adapters) -> None:
+            with _acting_in(claim) as actor:
+                await run(actor, claim.source_id, adapters, claim.id)
+
+        return RowHandler(name, does, timeout_s)
 
     return made
 

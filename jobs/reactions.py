@@ -10,7 +10,7 @@ from domain.events.types import EventType
 from domain.identity.mails import MAILS
 from domain.identity.security_log import Action
 from jobs import billing, identity, invitations, notifications, schedule
-from jobs.handlers import AccountHandler, AnyHandler, EventHandler, InboundHandler
+from jobs.handlers import AccountHandler, AnyHandler, EventHandler, InboundHandler, RowHandler
 from jobs.listeners import LISTENERS
 from jobs.schedule import Line
 
@@ -26,6 +26,8 @@ REACTIONS: Mapping[EventType, tuple[EventHandler, ...]] = {
     EventType.MEMBERSHIP_DELETED: (billing.seats,),
     EventType.SUBSCRIPTION_UPDATED: (billing.warn, billing.seats),
 }
+# Rows of ours name their handler themselves, by its name.
+ROWS: Sequence[RowHandler] = ()
 # What comes from outside names its handler itself.
 INBOUND: Sequence[InboundHandler] = (billing.sync,)
 ACCOUNT_REACTIONS: Mapping[Action, tuple[AccountHandler, ...]] = {Action(name): (identity.mail,) for name in MAILS}
@@ -41,6 +43,7 @@ class Reactions:
     events: Mapping[EventType, tuple[EventHandler, ...]] = field(default_factory=lambda: REACTIONS)
     accounts: Mapping[Action, tuple[AccountHandler, ...]] = field(default_factory=lambda: ACCOUNT_REACTIONS)
     listeners: Mapping[EventHandler, Collection[EventType]] = field(default_factory=lambda: LISTENERS)
+    rows: Sequence[RowHandler] = ROWS
     inbound: Sequence[InboundHandler] = INBOUND
     lines: Sequence[Line] = schedule.SCHEDULE
     by_name: Mapping[str, AnyHandler] = field(init=False)
@@ -50,6 +53,7 @@ class Reactions:
         heard = [*(each for group in self.events.values() for each in group), *self.listeners]
         every: list[AnyHandler] = [*heard, *(then for each in heard for then in each.then)]
         every += [each for group in self.accounts.values() for each in group]
+        every += self.rows
         every += self.inbound
         every += [line.handler for line in self.lines]
         for each in every:
@@ -86,6 +90,7 @@ class Reactions:
             found.get("REACTIONS", {}),
             found.get("ACCOUNT_REACTIONS", {}),
             found.get("LISTENERS", {}),
+            found.get("ROWS", ()),
             found.get("INBOUND", ()),
             found.get("SCHEDULE", ()),
         )

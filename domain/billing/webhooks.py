@@ -36,8 +36,7 @@ async def receive(event: WebhookEvent) -> None:
         Door.STRIPE_EVENT,
         "WITH kept AS (INSERT INTO stripe_event (id, stripe_id, type, object_id, livemode, created_at, received_at) "
         "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (stripe_id) DO NOTHING RETURNING id) "
-        "INSERT INTO delivery (id, kind, source_id, handler, state, attempts, available_at, queue_at, created_at) "
-        "SELECT $8, 'INBOUND', id, $9, 'PENDING', 0, now(), now(), now() FROM kept WHERE $10",
+        "INSERT INTO delivery (id, kind, source_id, handler) SELECT $8, 'INBOUND', id, $9 FROM kept WHERE $10",
         *(new_id(), event.id, event.type, event.object_id, event.livemode, event.created_at, now()),
         *(new_id(), HANDLER, event.type in HANDLED and event.object_id is not None),
     )

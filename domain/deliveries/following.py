@@ -19,8 +19,8 @@ async def for_people(event: EventRow, handler: str, user_ids: Collection[UUID]) 
         return
     await execute(
         sql(
-            "INSERT INTO delivery (id, org_id, user_id, kind, source_id, seq, handler, state, attempts, available_at, "
-            "queue_at, created_at) SELECT id, {}, user_id, 'EVENT', {}, {}, {}, 'PENDING', 0, now(), now(), now() "
+            "INSERT INTO delivery (id, org_id, user_id, kind, source_id, seq, handler) "
+            "SELECT id, {}, user_id, 'EVENT', {}, {}, {} "
             "FROM unnest({}::uuid[], {}::uuid[]) AS made(id, user_id) ON CONFLICT DO NOTHING",
             event.org_id,
             event.id,

@@ -12,6 +12,7 @@ class Kind(StrEnum):
     """What a delivery comes from."""
 
     EVENT = "EVENT"
+    ROW = "ROW"
     ACCOUNT = "ACCOUNT"
     TICK = "TICK"
     INBOUND = "INBOUND"
@@ -38,9 +39,9 @@ class RelayPosition(Model):
 class Delivery(Model):
     """One thing for one handler, and what became of it: once it is DONE it is the record that it was done.
 
-    Of an event or a tick of an organization, of an account's entry, of a tick that is nobody's, or of a row that came
-    from outside. `source_id` is the event's, entry's, tick's or row's; with the handler it is unique, and of an event
-    with the person too: an event may have a delivery for each who hears of it.
+    Of an event, a row or a tick of an organization, of an account's entry, of a tick that is nobody's, or of a row that
+    came from outside. `source_id` is the event's, entry's, tick's or row's; with the handler it is unique, and of an
+    event with the person too: an event may have a delivery for each who hears of it.
     """
 
     id = fields.UUIDField(primary_key=True, default=new_id)

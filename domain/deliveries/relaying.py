@@ -70,9 +70,9 @@ async def relay_logs(handlers: Mapping[str, Sequence[str]], org_ids: Collection[
         ]
         if made:
             await connection.execute(
-                "INSERT INTO delivery (id, org_id, kind, source_id, seq, handler, state, attempts, available_at, "
-                "queue_at, created_at) SELECT id, org_id, 'EVENT', source_id, seq, handler, 'PENDING', 0, now(), "
-                "now(), now() FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[]) "
+                "INSERT INTO delivery (id, org_id, kind, source_id, seq, handler) "
+                "SELECT id, org_id, 'EVENT', source_id, seq, handler "
+                "FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[]) "
                 "AS made(id, org_id, source_id, seq, handler)",
                 *map(list, zip(*made, strict=True)),
             )
@@ -106,9 +106,9 @@ async def relay_accounts(handlers: Mapping[str, Sequence[str]]) -> Relayed:
         ]
         if made:
             await connection.execute(
-                "INSERT INTO delivery (id, user_id, kind, source_id, handler, state, attempts, available_at, "
-                "queue_at, created_at) SELECT id, user_id, 'ACCOUNT', source_id, handler, 'PENDING', 0, now(), now(), "
-                "now() FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[]) "
+                "INSERT INTO delivery (id, user_id, kind, source_id, handler) "
+                "SELECT id, user_id, 'ACCOUNT', source_id, handler "
+                "FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[]) "
                 "AS made(id, user_id, source_id, handler)",
                 *map(list, zip(*made, strict=True)),
             )

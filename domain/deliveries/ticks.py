@@ -29,8 +29,8 @@ async def begin(name: str, period_start: datetime, handler: str, organizations: 
             values = (period_start,) if "$1" in organizations else ()
             org_ids = [row[0] for row in await connection.fetch(organizations, *values)]
         await connection.execute(
-            "INSERT INTO delivery (id, org_id, kind, source_id, tick_at, handler, state, attempts, available_at, "
-            "queue_at, created_at) SELECT id, org_id, 'TICK', $3, $4, $5, 'PENDING', 0, now(), now(), now() "
+            "INSERT INTO delivery (id, org_id, kind, source_id, tick_at, handler) "
+            "SELECT id, org_id, 'TICK', $3, $4, $5 "
             "FROM unnest($1::uuid[], $2::uuid[]) AS made(id, org_id)",
             [new_id() for _ in org_ids],
             org_ids,
