@@ -74,12 +74,13 @@ class Engine:
         introspection: bool = True,
         limits: Limits = LIMITS,
         persisted: Persisted | None = None,
+        deadline_s: float | None = None,
     ) -> None:
         self._schema = schema
         self._executor = executor
         self._documents = Documents(schema, introspection=introspection, limits=limits)
         self._persisted = persisted
-        self._deadlines = Deadlines(DEADLINE_S)
+        self._deadlines = Deadlines(deadline_s or DEADLINE_S)
 
     async def found(self, request: Asked) -> Ready | Refusal:
         """The operation that is asked for, or why it is not run."""
@@ -194,7 +195,7 @@ class Engine:
             raise NotRun([coded(excess)])
 
     async def _answer(self, execution: StrawberryGraphQLCoreExecutionContext, operation: Operation) -> Answer:
-        operation.deadline = asyncio.get_running_loop().time() + DEADLINE_S
+        operation.deadline = asyncio.get_running_loop().time() + self._deadlines.seconds
         # Of several mutations those that were done are told, so the compiler ends the one that comes too late.
         is_mutation = execution.operation.operation is OperationType.MUTATION
         try:

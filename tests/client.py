@@ -21,7 +21,7 @@ from graph.http import Cookies
 from graph.schema import schema
 
 UNLIMITED = Limits(**dict.fromkeys(vars(LIMITS), 1_000_000_000))
-engine = Engine(schema, limits=UNLIMITED)
+engine = Engine(schema, limits=UNLIMITED, deadline_s=120.0)
 """Runs what tests ask in this process. They look at more at once than a client may; the server that they start has the
 limits, and tests/limits has all examples."""
 _settings: Settings
