@@ -1,6 +1,7 @@
 """Real servers for every test process, and two tenants that know nothing of each other."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -15,10 +16,21 @@ from domain.base.embedded import running
 from domain.base.migrate import migrate
 from domain.base.settings import Settings, load
 from graph.app import create_app
-from graph.server import configuration
+from graph.server import calm_collector, configuration
 from tests import client, factories
 from tests.compiler import referee
 from tests.factories import Tenant
+
+
+def pytest_collection_finish() -> None:
+    """As in a server that runs: the collector does not look again and again at what the start has made."""
+    calm_collector()
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Let what a file's tests have left in cycles, such as streams that nobody reads to their end, end with them."""
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -66,8 +66,9 @@ async def test_a_killed_worker_leaves_its_job_to_another(workers: Crew, acme: Te
         return not free and bool(locked[0]["it"])
 
     await until(is_held)
-    await wish(acme)
+    # In this order: who has not yet read the wish would do the job to its end.
     await kill(victim)
+    await wish(acme)
     await workers.start()
 
     await once_each(acme.org_id, 1)
@@ -81,9 +82,9 @@ async def test_a_killed_workers_call_is_made_again_under_the_same_id(workers: Cr
     other = await workers.start()
     await make_labels(acme, 1)
     (first,) = await until(lambda: calls(acme.org_id))
-    await wish(acme)
     victims = {victim.pid: victim, other.pid: other}
     await kill(victims.pop(first["pid"]))
+    await wish(acme)
 
     await until(lambda: all_done(acme.org_id))
 
