@@ -15,8 +15,11 @@ from domain.adapters.mail_smtp import SmtpMail
 from domain.adapters.points import Points
 from domain.adapters.pubsub import INBOXES, PubSub
 from domain.adapters.slack import Slack
+from domain.adapters.storage import Storage
+from domain.adapters.storage_local import LocalStorage
 from domain.adapters.stripe import Stripe
 from domain.adapters.throttle import Throttle
+from domain.base.crypto import signing_key
 from domain.base.settings import Settings
 from domain.base.smtp_address import mail_host, smtp_server
 
@@ -36,6 +39,7 @@ class Adapters:
     cache: Cache
     http: Http
     mail: Mail
+    storage: Storage
     slack: Slack | None
     """None without SLACK_WEBHOOK_URL."""
     stripe: Stripe | None
@@ -60,6 +64,7 @@ class Adapters:
             cache=Cache(url),
             http=http,
             mail=mail_of(settings, http),
+            storage=storage_of(settings),
             slack=None if hook is None else Slack(http, url=hook),
             stripe=stripe_of(settings),
         )
@@ -73,6 +78,7 @@ class Adapters:
         await self.throttle.close()
         await self.inboxes.close()
         await self.pubsub.close()
+        await self.storage.close()
         await self.mail.close()
         await self.http.close()
         if self.stripe is not None:
@@ -92,6 +98,18 @@ def mail_of(settings: Settings, http: Http) -> Mail:
     # Not a fault at the start: an API that serves is worth more, and no mail is lost, its job waits among the dead.
     structlog.get_logger("mail").warning("no mail is sent: neither SMTP_URL nor RESEND_API_KEY is set")
     return MailOff()
+
+
+def storage_of(settings: Settings) -> Storage:
+    """Where files lie: the data directory."""
+    if not settings.embedded:
+        # One machine is a system too, but of several each would hold files that the others do not find.
+        structlog.get_logger("storage").warning(
+            "files lie on this machine alone", directory=str(settings.data_dir / "files")
+        )
+    return LocalStorage(
+        settings.data_dir / "files", origin=settings.public_url, signing_key=signing_key(settings, "files")
+    )
 
 
 def stripe_of(settings: Settings) -> Stripe | None:

@@ -1,4 +1,6 @@
-"""Tokens that travel by mail: derived from a row, so that whoever mails one makes it again and nobody keeps it."""
+"""Tokens and keys that are derived from SECRET_KEY. A token that travels by mail is derived from a row, so that whoever
+mails one makes it again and nobody keeps it.
+"""
 
 import base64
 import hashlib
@@ -16,3 +18,8 @@ def mailed_token(settings: Settings, purpose: str, row_id: UUID, generation: int
     message = f"mailed token {purpose} {row_id.hex} {generation}"
     derived = hmac.new(settings.secret_key.encode(), message.encode(), hashlib.sha256).digest()
     return base64.urlsafe_b64encode(derived).decode().rstrip("=")
+
+
+def signing_key(settings: Settings, purpose: str) -> bytes:
+    """The key that signatures of one purpose are made with. `purpose` is a name without spaces."""
+    return hmac.new(settings.secret_key.encode(), f"signing key {purpose}".encode(), hashlib.sha256).digest()

@@ -1,4 +1,4 @@
-"""Which way mail takes is the settings' choice, and where there is none, nothing is lost in silence."""
+"""Which way mail takes and where files lie is the settings' choice, and nothing is lost in silence."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -13,9 +13,11 @@ from domain.adapters.mail_files import FileMail
 from domain.adapters.mail_resend import ResendMail
 from domain.adapters.mail_smtp import SmtpMail
 from domain.adapters.slack import Slack
-from domain.adapters.wiring import Adapters, mail_of
+from domain.adapters.storage_local import LocalStorage
+from domain.adapters.wiring import Adapters, mail_of, storage_of
 from domain.base.settings import Settings, load
 from tests.adapters.test_mail_smtp import MESSAGE
+from tests.adapters.test_storage_keys import KEY
 
 SERVERS = {"DATABASE_URL": "postgres://db.test/planwire", "SECRET_KEY": "k" * 32}
 SMTP = {"SMTP_URL": "smtp://mail.test"}
@@ -69,3 +71,15 @@ async def test_a_webhook_is_there_when_its_url_is(settings: Settings) -> None:
     assert isinstance(having.slack, Slack)
     await without.close()
     await having.close()
+
+
+@pytest.mark.parametrize(("environ", "warnings"), [({}, []), (SERVERS, ["files lie on this machine alone"])])
+async def test_without_a_bucket_files_lie_in_the_data_directory(
+    environ: dict[str, str], warnings: list[str], tmp_path: Path
+) -> None:
+    with structlog.testing.capture_logs() as lines:
+        storage = storage_of(load(environ, data_dir=tmp_path))
+
+    assert isinstance(storage, LocalStorage)
+    assert storage.path(KEY) == tmp_path / "files" / KEY
+    assert [line["event"] for line in lines] == warnings
