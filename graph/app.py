@@ -1,4 +1,4 @@
-"""The ASGI application: start and stop, /graphql over HTTP and websocket, GraphiQL, metrics, health."""
+"""The ASGI application: start and stop, /graphql over HTTP and websocket, GraphiQL, files, metrics, health."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,13 +12,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from domain.adapters.storage_local import PATH as FILES
 from domain.adapters.wiring import Adapters
 from domain.base import database, migrate
 from domain.base.allowed_documents import allowed_documents
 from domain.base.errors import RequestError
 from domain.base.settings import Settings
 from domain.mail.links import UNSUBSCRIBE
-from graph import dev_mail, inbound
+from graph import dev_mail, files, inbound
 from graph.base.limits import LIMITS, Limits
 from graph.base.live import Live
 from graph.base.persisted import Persisted
@@ -49,6 +50,15 @@ class Application:
             expose_headers=("Retry-After",),
             max_age=PREFLIGHT_S,
         )
+        # What is asked for there is allowed by the URL alone, so a page may not send who its user is.
+        self._shared_files = CORSMiddleware(
+            self._answer,
+            allow_origins=settings.allowed_origins,
+            allow_methods=("GET", "HEAD", "PUT"),
+            allow_headers=("*",),
+            expose_headers=files.EXPOSED_HEADERS,
+            max_age=PREFLIGHT_S,
+        )
         self._headers = security_headers(settings)
         self.state = rest.state
 
@@ -57,7 +67,8 @@ class Application:
             if scope["method"] == "OPTIONS":
                 # What answers a preflight knows of no other headers.
                 send = self._secured(send)
-            await self._shared(scope, receive, send)
+            shared = self._shared_files if scope["path"].startswith(FILES) else self._shared
+            await shared(scope, receive, send)
         else:
             await self._answer(scope, receive, send)
 
@@ -118,6 +129,7 @@ def create_app(settings: Settings, limits: Limits = LIMITS) -> Application:
         Route(f"/{UNSUBSCRIBE}", inbound.unsubscribe(settings), methods=["GET", "POST"]),
         Route(f"/{inbound.STRIPE_WEBHOOK}", inbound.stripe_webhook(adapters.stripe), methods=["POST"]),
         *dev_mail.routes(adapters.mail, settings),
+        *files.routes(adapters.storage),
         Route("/health/live", is_live),
         Route("/health/ready", ready),
     ]

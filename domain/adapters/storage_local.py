@@ -112,9 +112,14 @@ class LocalStorage:
 
     async def stat(self, key: str) -> Stored | None:
         """As Storage."""
+        found = await self.found(key)
+        return None if found is None else _stored(key, found)
+
+    async def found(self, key: str) -> os.stat_result | None:
+        """What the system says of the file; None when there is none."""
         path = self.path(key)
         try:
-            return _stored(key, await asyncio.to_thread(path.stat))
+            return await asyncio.to_thread(path.stat)
         except FileNotFoundError:
             return None
         except OSError as fault:
