@@ -21,7 +21,8 @@ from domain.base import database, database_address, embedded, migrate, telemetry
 from domain.base.clock import now
 from domain.base.data_directory import EmbeddedError
 from domain.base.errors import Taken
-from domain.base.settings import Settings, SettingsError, is_loopback, load
+from domain.base.setting_values import is_loopback
+from domain.base.settings import Settings, SettingsError, load
 from domain.deliveries import dead
 from domain.demo import seed
 from graph import schema

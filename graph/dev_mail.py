@@ -15,7 +15,8 @@ from starlette.routing import Route
 
 from domain.adapters.mail import Mail
 from domain.adapters.mail_files import FileMail, Stored
-from domain.base.settings import Settings, is_loopback
+from domain.base.setting_values import is_loopback
+from domain.base.settings import Settings
 
 LISTED_MAX = 100
 _HEAD = """<!doctype html>

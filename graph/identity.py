@@ -13,7 +13,7 @@ from domain.base.actor import Actor as Caller
 from domain.base.database import act_for, after_commit
 from domain.base.paging import PageRequest, request
 from domain.base.permissions import Permission, Role
-from domain.base.settings import is_loopback
+from domain.base.setting_values import is_loopback
 from domain.identity import accounts, queries, sessions
 from domain.identity.queries import PreferencesRow, SessionRow, UserRow
 from domain.identity.sessions import Started

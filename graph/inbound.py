@@ -12,7 +12,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from domain.adapters.stripe import NotFromStripe, Stripe
 from domain.base import telemetry
 from domain.base.errors import RequestError
-from domain.base.settings import Settings, is_loopback
+from domain.base.setting_values import is_loopback
+from domain.base.settings import Settings
 from domain.billing import webhooks
 from domain.identity import mail_choices
 

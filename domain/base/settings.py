@@ -4,17 +4,15 @@ All faults are found in one pass and told in one message, which never holds a va
 """
 
 import difflib
-import ipaddress
 import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import SplitResult, parse_qs, urlsplit
 
-from domain.base.allowed_documents import allowed_documents
-from domain.base.smtp_address import default_sender, sender, smtp_server
+from domain.base import setting_values
+from domain.base.smtp_address import default_sender, sender
 
 DEFAULT_PUBLIC_URL = "http://127.0.0.1:8000"
 DEFAULT_DATA_DIR = ".planwire"
@@ -24,14 +22,8 @@ LOG_FORMATS = ("json", "console")
 # Which documents are executed: any, or those of DOCUMENTS_FILE alone.
 DOCUMENTS = ("any", "persisted")
 SWITCH = ("on", "off")
-# 32 characters of base64 hold 192 bits; a shorter key could be guessed from what it signed.
-SECRET_KEY_MIN_LENGTH = 32
-METRICS_TOKEN_MIN_LENGTH = 16
 # One connection for each of the two roles is the least. The embedded Postgres takes 200, for all processes together.
 POOL_SIZE_MIN, POOL_SIZE_MAX = 2, 100
-PORT_MAX = 65535
-# Source: PostgreSQL, database connection control functions, sslmode.
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 # LOGLEVEL and REDIS_URI are misspellings (0.89 and more); BASE_URL and SECRET_KEY_BASE (0.80) are somebody else's.
 NEAR_MISS = 0.88
 # Every variable under these is ours, so one that is not known is a mistake.
@@ -69,7 +61,6 @@ KNOWN = (
 # None of them is of use without the others.
 STRIPE_TOGETHER = ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "STRIPE_PRICE_PRO", "STRIPE_PRICE_BUSINESS")
 DEFAULT_STRIPE_API_URL = "https://api.stripe.com"
-DEFAULT_PORTS = {"http": 80, "https": 443}
 CURSOR_DAYS_MAX = 3650
 RATE_POINTS_MAX = 1_000_000_000
 # Beyond these a limit limits nothing.
@@ -137,34 +128,34 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
             faults.append(f"{name}: {fault}")
             return default
 
-    database_url = read("DATABASE_URL", _database_url, None)
-    redis_url = read("REDIS_URL", _redis_url, None)
-    secret_key = read("SECRET_KEY", _secret_key, "")
-    public_url = read("PUBLIC_URL", _private_origin, DEFAULT_PUBLIC_URL)
+    database_url = read("DATABASE_URL", setting_values.database_url, None)
+    redis_url = read("REDIS_URL", setting_values.redis_url, None)
+    secret_key = read("SECRET_KEY", setting_values.secret_key, "")
+    public_url = read("PUBLIC_URL", setting_values.private_origin, DEFAULT_PUBLIC_URL)
     own_origin: tuple[str, ...] = (public_url,)
-    allowed_origins = read("ALLOWED_ORIGINS", _origins, own_origin)
-    forwarded_allow_ips = read("FORWARDED_ALLOW_IPS", _addresses, DEFAULT_FORWARDED_ALLOW_IPS)
-    database_pool_size = read("DATABASE_POOL_SIZE", _whole(POOL_SIZE_MIN, POOL_SIZE_MAX), 10)
-    event_cursor_days = read("EVENT_CURSOR_DAYS", _whole(1, CURSOR_DAYS_MAX), 90)
-    rate_points_minute = read("RATE_POINTS_MINUTE", _whole(1, RATE_POINTS_MAX), 10_000)
-    documents = read("DOCUMENTS", lambda value: _one_of(DOCUMENTS, value), "any")
-    documents_file = read("DOCUMENTS_FILE", _documents_file, None)
-    introspection = read("INTROSPECTION", lambda value: _one_of(SWITCH, value), "on") == "on"
-    sockets_per_user = read("SOCKETS_PER_USER", _whole(1, SOCKETS_MAX), 20)
-    operations_per_socket = read("OPERATIONS_PER_SOCKET", _whole(1, OPERATIONS_MAX), 100)
-    messages_per_second = read("MESSAGES_PER_SECOND", _whole(1, MESSAGES_MAX), 50)
-    metrics_token = read("METRICS_TOKEN", _metrics_token, None)
-    smtp_url = read("SMTP_URL", _smtp_url, None)
-    resend_api_key = read("RESEND_API_KEY", _key("re_..."), None)
+    allowed_origins = read("ALLOWED_ORIGINS", setting_values.origins, own_origin)
+    forwarded_allow_ips = read("FORWARDED_ALLOW_IPS", setting_values.addresses, DEFAULT_FORWARDED_ALLOW_IPS)
+    database_pool_size = read("DATABASE_POOL_SIZE", setting_values.whole(POOL_SIZE_MIN, POOL_SIZE_MAX), 10)
+    event_cursor_days = read("EVENT_CURSOR_DAYS", setting_values.whole(1, CURSOR_DAYS_MAX), 90)
+    rate_points_minute = read("RATE_POINTS_MINUTE", setting_values.whole(1, RATE_POINTS_MAX), 10_000)
+    documents = read("DOCUMENTS", lambda value: setting_values.one_of(DOCUMENTS, value), "any")
+    documents_file = read("DOCUMENTS_FILE", setting_values.documents_file, None)
+    introspection = read("INTROSPECTION", lambda value: setting_values.one_of(SWITCH, value), "on") == "on"
+    sockets_per_user = read("SOCKETS_PER_USER", setting_values.whole(1, SOCKETS_MAX), 20)
+    operations_per_socket = read("OPERATIONS_PER_SOCKET", setting_values.whole(1, OPERATIONS_MAX), 100)
+    messages_per_second = read("MESSAGES_PER_SECOND", setting_values.whole(1, MESSAGES_MAX), 50)
+    metrics_token = read("METRICS_TOKEN", setting_values.metrics_token, None)
+    smtp_url = read("SMTP_URL", setting_values.smtp_url, None)
+    resend_api_key = read("RESEND_API_KEY", setting_values.key("re_..."), None)
     mail_from = read("MAIL_FROM", sender, default_sender(public_url))
-    slack_webhook_url = read("SLACK_WEBHOOK_URL", _slack_webhook_url, None)
-    stripe_secret_key = read("STRIPE_SECRET_KEY", _key("sk_..."), None)
-    stripe_webhook_secret = read("STRIPE_WEBHOOK_SECRET", _key("whsec_..."), None)
-    stripe_price_pro = read("STRIPE_PRICE_PRO", _key("price_..."), None)
-    stripe_price_business = read("STRIPE_PRICE_BUSINESS", _key("price_..."), None)
-    stripe_api_url = read("STRIPE_API_URL", _private_origin, DEFAULT_STRIPE_API_URL)
-    log_level = read("LOG_LEVEL", lambda value: _one_of(LOG_LEVELS, value), "info")
-    log_format = read("LOG_FORMAT", lambda value: _one_of(LOG_FORMATS, value), "json")
+    slack_webhook_url = read("SLACK_WEBHOOK_URL", setting_values.slack_webhook_url, None)
+    stripe_secret_key = read("STRIPE_SECRET_KEY", setting_values.key("sk_..."), None)
+    stripe_webhook_secret = read("STRIPE_WEBHOOK_SECRET", setting_values.key("whsec_..."), None)
+    stripe_price_pro = read("STRIPE_PRICE_PRO", setting_values.key("price_..."), None)
+    stripe_price_business = read("STRIPE_PRICE_BUSINESS", setting_values.key("price_..."), None)
+    stripe_api_url = read("STRIPE_API_URL", setting_values.private_origin, DEFAULT_STRIPE_API_URL)
+    log_level = read("LOG_LEVEL", lambda value: setting_values.one_of(LOG_LEVELS, value), "info")
+    log_format = read("LOG_FORMAT", lambda value: setting_values.one_of(LOG_FORMATS, value), "json")
 
     if "PUBLIC_URL" in given and public_url not in allowed_origins:
         faults.append("ALLOWED_ORIGINS: does not hold PUBLIC_URL, so the product's own pages would be refused")
@@ -176,7 +167,9 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
         faults.append("STRIPE_PRICE_BUSINESS: is STRIPE_PRICE_PRO, so nobody could tell the plans apart")
     embedded = "DATABASE_URL" not in given
     if not embedded and "SECRET_KEY" not in given:
-        faults.append(f"SECRET_KEY: required with DATABASE_URL; at least {SECRET_KEY_MIN_LENGTH} random characters")
+        faults.append(
+            f"SECRET_KEY: required with DATABASE_URL; at least {setting_values.SECRET_KEY_MIN_LENGTH} random characters"
+        )
     directory = (data_dir or Path(given.get("PLANWIRE_DATA", DEFAULT_DATA_DIR))).absolute()
     if directory.exists() and not directory.is_dir():
         faults.append(f"{'--data' if data_dir else 'PLANWIRE_DATA'}: {directory} is not a directory")
@@ -220,15 +213,6 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
     )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address (without brackets) never leaves this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        # RFC 6761, section 6.3: localhost and all below it.
-        return host == "localhost" or host.endswith(".localhost")
-
-
 def _unknown(given: Mapping[str, str]) -> list[str]:
     faults = []
     for name in sorted(given.keys() - set(KNOWN)):
@@ -238,139 +222,6 @@ def _unknown(given: Mapping[str, str]) -> list[str]:
         elif name.startswith(OWN_PREFIXES):
             faults.append(f"{name}: unknown setting; known are {', '.join(KNOWN)}")
     return faults
-
-
-def _split(url: str, schemes: tuple[str, ...]) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        # The reason given by urllib can quote the password.
-        raise ValueError("is not a URL; special characters in a password are written as %XX") from None
-    if parts.scheme not in schemes:
-        raise ValueError(f"has to begin with {' or '.join(scheme + '://' for scheme in schemes)}")
-    return parts
-
-
-def _database_url(value: str) -> str:
-    parts = _split(value, ("postgres", "postgresql"))
-    query = parse_qs(parts.query)
-    if not parts.hostname and "host" not in query:
-        raise ValueError("names no host")
-    for port in query.get("port", ()):
-        if not (port.isascii() and port.isdigit() and 1 <= int(port) <= PORT_MAX):
-            raise ValueError(f"its port has to be a whole number from 1 to {PORT_MAX}")
-    for mode in query.get("sslmode", ()):
-        if mode not in SSL_MODES:
-            raise ValueError(f"its sslmode has to be one of {', '.join(SSL_MODES)}")
-    if not parts.path.strip("/"):
-        raise ValueError("names no database; it ends in /NAME")
-    return value
-
-
-def _redis_url(value: str) -> str:
-    parts = _split(value, ("redis", "rediss", "unix"))
-    if parts.scheme == "unix" and not parts.path.strip("/"):
-        raise ValueError("names no socket")
-    if parts.scheme != "unix" and not parts.hostname:
-        raise ValueError("names no host")
-    return value
-
-
-def _secret_key(value: str) -> str:
-    if len(value) < SECRET_KEY_MIN_LENGTH:
-        raise ValueError(f"has {len(value)} characters; at least {SECRET_KEY_MIN_LENGTH} are needed")
-    return value
-
-
-def _metrics_token(value: str) -> str:
-    if len(value) < METRICS_TOKEN_MIN_LENGTH or not value.isascii():
-        raise ValueError(f"has to have at least {METRICS_TOKEN_MIN_LENGTH} characters, of ASCII alone")
-    return value
-
-
-def _smtp_url(value: str) -> str:
-    smtp_server(value)
-    return value
-
-
-def _key(example: str) -> Callable[[str], str]:
-    """What reads a key or an id that a vendor gave."""
-
-    def parse(value: str) -> str:
-        if not (value.isascii() and value.isprintable()) or " " in value:
-            raise ValueError(f"is a key of printable ASCII, like {example}")
-        return value
-
-    return parse
-
-
-def _slack_webhook_url(value: str) -> str:
-    if not _split(value, ("https",)).hostname or "@" in value or not value.isascii():
-        raise ValueError("names no host, or a user before it")
-    return value
-
-
-def _origin(value: str) -> str:
-    """An origin as browsers send it: lower case, no default port, no slash at the end."""
-    parts = _split(value, ("http", "https"))
-    if not parts.hostname or "@" in parts.netloc or parts.path.strip("/") or "?" in value or "#" in value:
-        raise ValueError("an origin is scheme, host and port alone, like https://planwire.example")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    port = "" if parts.port in (None, DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
-    return f"{parts.scheme}://{host}{port}"
-
-
-def _private_origin(value: str) -> str:
-    origin = _origin(value)
-    if origin.startswith("http://") and not is_loopback(urlsplit(origin).hostname or ""):
-        raise ValueError("has to be https:// for a host other than this machine; secrets would travel in the open")
-    return origin
-
-
-def _listed(value: str) -> list[str]:
-    return [item.strip() for item in value.split(",") if item.strip()]
-
-
-def _origins(value: str) -> tuple[str, ...]:
-    if "*" in value:
-        raise ValueError("every origin is to be named, * is not one")
-    return tuple(dict.fromkeys(_origin(item) for item in _listed(value)))
-
-
-def _addresses(value: str) -> tuple[str, ...]:
-    if value == "*":
-        return ("*",)
-    for item in _listed(value):
-        try:
-            ipaddress.ip_network(item, strict=False)
-        except ValueError:
-            raise ValueError("is a list of IP addresses or networks, or * alone") from None
-    return tuple(_listed(value))
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    """What reads a whole number from `least` to `most`."""
-
-    def parse(value: str) -> int:
-        # isascii, because int() also reads the digits of other scripts; the length, because int() refuses thousands.
-        if not (value.isascii() and value.isdigit() and len(value) < 20 and least <= int(value) <= most):
-            raise ValueError(f"has to be a whole number from {least} to {most}")
-        return int(value)
-
-    return parse
-
-
-def _one_of(choices: tuple[str, ...], value: str) -> str:
-    if value.lower() not in choices:
-        raise ValueError(f"has to be one of {', '.join(choices)}")
-    return value.lower()
-
-
-def _documents_file(value: str) -> Path:
-    path = Path(value).absolute()
-    allowed_documents(path)
-    return path
 
 
 def _kept_key(directory: Path) -> str:
@@ -390,4 +241,4 @@ def _kept_key(directory: Path) -> str:
             pass
         finally:
             draft.unlink(missing_ok=True)
-    return _secret_key(path.read_text(encoding="ascii").strip())
+    return setting_values.secret_key(path.read_text(encoding="ascii").strip())
