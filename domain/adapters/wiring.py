@@ -17,6 +17,7 @@ from domain.adapters.pubsub import INBOXES, PubSub
 from domain.adapters.slack import Slack
 from domain.adapters.storage import Storage
 from domain.adapters.storage_local import LocalStorage
+from domain.adapters.storage_s3 import S3Storage
 from domain.adapters.stripe import Stripe
 from domain.adapters.throttle import Throttle
 from domain.base.crypto import signing_key
@@ -101,7 +102,17 @@ def mail_of(settings: Settings, http: Http) -> Mail:
 
 
 def storage_of(settings: Settings) -> Storage:
-    """Where files lie: the data directory."""
+    """Where files lie: the bucket of S3_BUCKET, else the data directory."""
+    if settings.s3_bucket is not None:
+        return S3Storage(
+            bucket=settings.s3_bucket,
+            region=settings.aws_region,
+            endpoint_url=settings.s3_endpoint_url,
+            storage_class=settings.s3_storage_class,
+            access_key_id=settings.aws_access_key_id,
+            secret_access_key=settings.aws_secret_access_key,
+            session_token=settings.aws_session_token,
+        )
     if not settings.embedded:
         # One machine is a system too, but of several each would hold files that the others do not find.
         structlog.get_logger("storage").warning(

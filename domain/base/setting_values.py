@@ -4,6 +4,7 @@ No fault holds the value, which could be a secret.
 """
 
 import ipaddress
+import re
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, urlsplit
@@ -18,6 +19,11 @@ PORT_MAX = 65535
 # Source: PostgreSQL, database connection control functions, sslmode.
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 DEFAULT_PORTS = {"http": 80, "https": 443}
+# Source: Amazon S3, bucket naming rules.
+BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+REGION = re.compile(r"[a-z0-9-]{2,32}")
+# Those whose objects can be read at once; from the others they would have to be restored first.
+STORAGE_CLASSES = ("STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "EXPRESS_ONEZONE")
 
 
 def is_loopback(host: str) -> bool:
@@ -171,3 +177,24 @@ def documents_file(value: str) -> Path:
     path = Path(value).absolute()
     allowed_documents(path)
     return path
+
+
+def bucket(value: str) -> str:
+    """The name of a bucket."""
+    if not BUCKET.fullmatch(value) or ".." in value:
+        raise ValueError("is no name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens")
+    return value
+
+
+def region(value: str) -> str:
+    """The name of a region."""
+    if not REGION.fullmatch(value):
+        raise ValueError("is no region, like eu-central-1")
+    return value
+
+
+def storage_class(value: str) -> str:
+    """A storage class whose objects can be read at once."""
+    if value.upper() not in STORAGE_CLASSES:
+        raise ValueError(f"has to be one of {', '.join(STORAGE_CLASSES)}")
+    return value.upper()

@@ -30,6 +30,10 @@ NEAR_MISS = 0.88
 OWN_PREFIXES = ("PLANWIRE_", "DATABASE_")
 KNOWN = (
     "ALLOWED_ORIGINS",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
     "DATABASE_POOL_SIZE",
     "DATABASE_URL",
     "DOCUMENTS",
@@ -48,6 +52,9 @@ KNOWN = (
     "RATE_POINTS_MINUTE",
     "REDIS_URL",
     "RESEND_API_KEY",
+    "S3_BUCKET",
+    "S3_ENDPOINT_URL",
+    "S3_STORAGE_CLASS",
     "SECRET_KEY",
     "SLACK_WEBHOOK_URL",
     "SMTP_URL",
@@ -58,6 +65,9 @@ KNOWN = (
     "STRIPE_SECRET_KEY",
     "STRIPE_WEBHOOK_SECRET",
 )
+# A name that is like one of these is one of AWS too, so it is no mistake.
+AWS_PREFIX = "AWS_"
+AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 # None of them is of use without the others.
 STRIPE_TOGETHER = ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "STRIPE_PRICE_PRO", "STRIPE_PRICE_BUSINESS")
 DEFAULT_STRIPE_API_URL = "https://api.stripe.com"
@@ -93,6 +103,14 @@ class Settings:
     stripe_price_pro: str | None = None
     stripe_price_business: str | None = None
     stripe_api_url: str = DEFAULT_STRIPE_API_URL
+    # None of those that follow is set without the bucket; both keys are given, or none is.
+    s3_bucket: str | None = None
+    s3_endpoint_url: str | None = None
+    s3_storage_class: str | None = None
+    aws_region: str | None = None
+    aws_access_key_id: str | None = None
+    aws_secret_access_key: str | None = field(repr=False, default=None)
+    aws_session_token: str | None = field(repr=False, default=None)
     mail_from: str = default_sender(DEFAULT_PUBLIC_URL)
     public_url: str = DEFAULT_PUBLIC_URL
     allowed_origins: tuple[str, ...] = (DEFAULT_PUBLIC_URL,)
@@ -154,6 +172,16 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
     stripe_price_pro = read("STRIPE_PRICE_PRO", setting_values.key("price_..."), None)
     stripe_price_business = read("STRIPE_PRICE_BUSINESS", setting_values.key("price_..."), None)
     stripe_api_url = read("STRIPE_API_URL", setting_values.private_origin, DEFAULT_STRIPE_API_URL)
+    s3_bucket = read("S3_BUCKET", setting_values.bucket, None)
+    s3_endpoint_url = read("S3_ENDPOINT_URL", setting_values.private_origin, None)
+    s3_storage_class = read("S3_STORAGE_CLASS", setting_values.storage_class, None)
+    if "S3_BUCKET" not in given:
+        # Many machines have these for something else.
+        given = {name: value for name, value in given.items() if not name.startswith(AWS_PREFIX)}
+    aws_region = read("AWS_REGION", setting_values.region, None)
+    aws_access_key_id = read("AWS_ACCESS_KEY_ID", setting_values.key("AKIA..."), None)
+    aws_secret_access_key = read("AWS_SECRET_ACCESS_KEY", setting_values.key("wJalr..."), None)
+    aws_session_token = read("AWS_SESSION_TOKEN", setting_values.key("IQoJ..."), None)
     log_level = read("LOG_LEVEL", lambda value: setting_values.one_of(LOG_LEVELS, value), "info")
     log_format = read("LOG_FORMAT", lambda value: setting_values.one_of(LOG_FORMATS, value), "json")
 
@@ -165,6 +193,14 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
         faults.append(f"{', '.join(missing)}: required with any other of {', '.join(STRIPE_TOGETHER)}")
     if stripe_price_pro is not None and stripe_price_pro == stripe_price_business:
         faults.append("STRIPE_PRICE_BUSINESS: is STRIPE_PRICE_PRO, so nobody could tell the plans apart")
+    if "S3_BUCKET" not in given and (
+        alone := [name for name in ("S3_ENDPOINT_URL", "S3_STORAGE_CLASS") if name in given]
+    ):
+        faults.append(f"S3_BUCKET: required with {', '.join(alone)}")
+    if missing := [name for name in AWS_KEYS if name not in given and given.keys() & {*AWS_KEYS, "AWS_SESSION_TOKEN"}]:
+        faults.append(f"{', '.join(missing)}: required with any other of {', '.join(AWS_KEYS)}, AWS_SESSION_TOKEN")
+    if "S3_BUCKET" in given and not given.keys() & {"AWS_REGION", "S3_ENDPOINT_URL"}:
+        faults.append("AWS_REGION: required with S3_BUCKET, unless S3_ENDPOINT_URL says where the bucket is")
     embedded = "DATABASE_URL" not in given
     if not embedded and "SECRET_KEY" not in given:
         faults.append(
@@ -195,6 +231,13 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
         stripe_price_pro=stripe_price_pro,
         stripe_price_business=stripe_price_business,
         stripe_api_url=stripe_api_url,
+        s3_bucket=s3_bucket,
+        s3_endpoint_url=s3_endpoint_url,
+        s3_storage_class=s3_storage_class,
+        aws_region=aws_region,
+        aws_access_key_id=aws_access_key_id,
+        aws_secret_access_key=aws_secret_access_key,
+        aws_session_token=aws_session_token,
         mail_from=mail_from,
         public_url=public_url,
         allowed_origins=allowed_origins,
@@ -215,8 +258,9 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
 
 def _unknown(given: Mapping[str, str]) -> list[str]:
     faults = []
+    ours = [name for name in KNOWN if not name.startswith(AWS_PREFIX)]
     for name in sorted(given.keys() - set(KNOWN)):
-        near = difflib.get_close_matches(name.upper(), KNOWN, n=1, cutoff=NEAR_MISS)
+        near = difflib.get_close_matches(name.upper(), ours, n=1, cutoff=NEAR_MISS)
         if near:
             faults.append(f"{name}: unknown setting, did you mean {near[0]}?")
         elif name.startswith(OWN_PREFIXES):

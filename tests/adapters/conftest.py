@@ -1,4 +1,4 @@
-"""A Redis of the adapters' own, which a test may kill, stop for a while and start again."""
+"""A Redis of the adapters' own, which a test may kill, stop for a while and start again; and a server for S3."""
 
 import asyncio
 import signal
@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from domain.base import embedded
 from domain.base.data_directory import REDIS, account_for
 from domain.base.embedded import Running, Server, running
+from tests.adapters import s3_server
 
 END_DEADLINE_S = 10.0
 
@@ -80,3 +81,16 @@ async def redis(server: OwnRedis) -> AsyncIterator[OwnRedis]:
     yield server
     if server._server is None:
         await server.start()
+
+
+@pytest.fixture(scope="session")
+async def s3_url() -> AsyncIterator[str]:
+    """Where a server for S3 answers that has one bucket."""
+    with s3_server.serving() as url:
+        storage = s3_server.bucket(url)
+        client = await storage._connected()
+        await client.create_bucket(
+            Bucket=s3_server.BUCKET, CreateBucketConfiguration={"LocationConstraint": s3_server.REGION}
+        )
+        await storage.close()
+        yield url

@@ -34,6 +34,8 @@ class Server:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             line, *lines = head.rstrip().split("\r\n")
             headers = {name.lower(): value for name, _, value in (each.partition(": ") for each in lines)}
+            if headers.get("expect") == "100-continue":
+                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             asked = Asked(line, headers, await reader.readexactly(int(headers.get("content-length", 0))))
             self.asked.append(asked)
             answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]

@@ -14,6 +14,7 @@ from domain.adapters.mail_resend import ResendMail
 from domain.adapters.mail_smtp import SmtpMail
 from domain.adapters.slack import Slack
 from domain.adapters.storage_local import LocalStorage
+from domain.adapters.storage_s3 import S3Storage
 from domain.adapters.wiring import Adapters, mail_of, storage_of
 from domain.base.settings import Settings, load
 from tests.adapters.test_mail_smtp import MESSAGE
@@ -83,3 +84,13 @@ async def test_without_a_bucket_files_lie_in_the_data_directory(
     assert isinstance(storage, LocalStorage)
     assert storage.path(KEY) == tmp_path / "files" / KEY
     assert [line["event"] for line in lines] == warnings
+
+
+async def test_files_lie_in_the_bucket_that_is_set(tmp_path: Path) -> None:
+    bucket = {"S3_BUCKET": "files", "AWS_REGION": "eu-central-1"}
+
+    with structlog.testing.capture_logs() as lines:
+        storages = [storage_of(load(each, data_dir=tmp_path)) for each in (bucket, {**SERVERS, **bucket})]
+
+    assert [type(storage) for storage in storages] == [S3Storage, S3Storage]
+    assert lines == []

@@ -14,6 +14,7 @@ STRIPE = {
     "STRIPE_PRICE_PRO": "price_pro",
     "STRIPE_PRICE_BUSINESS": "price_business",
 }
+BUCKET = {"S3_BUCKET": "files", "AWS_REGION": "eu-central-1"}
 SERVERS = {"DATABASE_URL": "postgres://u:pw-of-db@db.test/planwire", "SECRET_KEY": KEY}
 
 
@@ -96,6 +97,22 @@ SERVERS = {"DATABASE_URL": "postgres://u:pw-of-db@db.test/planwire", "SECRET_KEY
             {"STRIPE_SECRET_KEY": "sk_1", **STRIPE, "STRIPE_PRICE_BUSINESS": "price_pro"},
             "STRIPE_PRICE_BUSINESS: is STRIPE_PRICE_PRO",
         ),
+        ({"S3_BUCKET": "Files", "AWS_REGION": "eu-central-1"}, "S3_BUCKET: is no name of a bucket"),
+        ({"S3_BUCKET": "a..b", "AWS_REGION": "eu-central-1"}, "S3_BUCKET: is no name of a bucket"),
+        ({"S3_BUCKET": "a/b", "AWS_REGION": "eu-central-1"}, "S3_BUCKET: is no name of a bucket"),
+        ({"S3_BUCKET": "files"}, "AWS_REGION: required with S3_BUCKET, unless S3_ENDPOINT_URL"),
+        ({"S3_BUCKET": "files", "AWS_REGION": "eu/central"}, "AWS_REGION: is no region, like eu-central-1"),
+        (
+            {"S3_ENDPOINT_URL": "https://s3.test", "S3_STORAGE_CLASS": "STANDARD"},
+            "S3_BUCKET: required with S3_ENDPOINT",
+        ),
+        ({"S3_BUCKET": "files", "S3_ENDPOINT_URL": "http://s3.test"}, "S3_ENDPOINT_URL: has to be https://"),
+        ({"S3_BUCKET": "files", "S3_ENDPOINT_URL": "https://s3.test/files"}, "S3_ENDPOINT_URL: an origin is scheme,"),
+        ({**BUCKET, "S3_STORAGE_CLASS": "GLACIER"}, "S3_STORAGE_CLASS: has to be one of STANDARD,"),
+        ({**BUCKET, "AWS_ACCESS_KEY_ID": "AKIA1"}, "AWS_SECRET_ACCESS_KEY: required with any other of AWS_ACCESS_KEY"),
+        ({**BUCKET, "AWS_SECRET_ACCESS_KEY": "s"}, "AWS_ACCESS_KEY_ID: required with any other of AWS_ACCESS_KEY_ID,"),
+        ({**BUCKET, "AWS_SESSION_TOKEN": "t"}, "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY: required with any other"),
+        ({"S3_STORAGE_CLAS": "STANDARD"}, "S3_STORAGE_CLAS: unknown setting, did you mean S3_STORAGE_CLASS?"),
         ({"DOCUMENT_FILE": "x"}, "DOCUMENT_FILE: unknown setting, did you mean DOCUMENTS_FILE?"),
         ({"PLANWIRE_DTA": "x"}, "PLANWIRE_DTA: unknown setting, did you mean PLANWIRE_DATA?"),
         ({"PLANWIRE_COLOR": "red"}, "PLANWIRE_COLOR: unknown setting; known are ALLOWED_ORIGINS,"),
@@ -147,6 +164,9 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         {"SLACK_WEBHOOK_URL": "http://hooks.test/hunter2"},
         {"STRIPE_SECRET_KEY": "hunter2"},
         {"STRIPE_WEBHOOK_SECRET": "hunter2 x"},
+        {**BUCKET, "AWS_SECRET_ACCESS_KEY": "hunter2"},
+        {**BUCKET, "AWS_SECRET_ACCESS_KEY": "hunter2 x", "AWS_ACCESS_KEY_ID": "a"},
+        {**BUCKET, "AWS_SESSION_TOKEN": "hunter2"},
         {"PLANWIRE_PASSWORD": "hunter2"},
     ],
 )
@@ -165,10 +185,14 @@ def test_settings_do_not_show_their_secrets(tmp_path: Path) -> None:
         "SLACK_WEBHOOK_URL": "https://hooks.test/of-slack",
         **STRIPE,
         "STRIPE_SECRET_KEY": "sk_of-stripe",
+        **BUCKET,
+        "AWS_ACCESS_KEY_ID": "AKIA1",
+        "AWS_SECRET_ACCESS_KEY": "secret-of-aws",
+        "AWS_SESSION_TOKEN": "token-of-aws",
     }
     settings = load({**SERVERS, **secrets}, data_dir=tmp_path)
 
-    told = (KEY, "pw-of-db", "pw-of-redis", "pw-of-mail", "re_of-mail", "of-slack", "sk_of-stripe", "whsec_1")
+    told = (KEY, "of-aws", "pw-of-db", "pw-of-redis", "pw-of-mail", "re_of-mail", "of-slack", "sk_of-stripe", "whsec_1")
     assert not any(secret in repr(settings) for secret in told)
 
 
@@ -200,6 +224,13 @@ def test_defaults_with_servers_of_ones_own(tmp_path: Path) -> None:
         stripe_price_pro=None,
         stripe_price_business=None,
         stripe_api_url="https://api.stripe.com",
+        s3_bucket=None,
+        s3_endpoint_url=None,
+        s3_storage_class=None,
+        aws_region=None,
+        aws_access_key_id=None,
+        aws_secret_access_key=None,
+        aws_session_token=None,
         mail_from="Planwire <no-reply@localhost>",
         log_level="info",
         log_format="json",
@@ -231,6 +262,13 @@ def test_values_are_read_and_normalised(tmp_path: Path) -> None:
         **STRIPE,
         "STRIPE_SECRET_KEY": "sk_1",
         "STRIPE_API_URL": "http://127.0.0.1:9999/",
+        "S3_BUCKET": "planwire.files-1",
+        "S3_ENDPOINT_URL": "http://S3.localhost:9000/",
+        "S3_STORAGE_CLASS": "standard_ia",
+        "AWS_REGION": "eu-central-1",
+        "AWS_ACCESS_KEY_ID": "AKIA1",
+        "AWS_SECRET_ACCESS_KEY": "a/b+c=",
+        "AWS_SESSION_TOKEN": "t",
         "MAIL_FROM": '"Planwire, Acme" <hello@bücher.test>',
         "LOG_LEVEL": "WARNING",
         "REDIS_URL": "",
@@ -267,10 +305,30 @@ def test_values_are_read_and_normalised(tmp_path: Path) -> None:
         stripe_price_pro="price_pro",
         stripe_price_business="price_business",
         stripe_api_url="http://127.0.0.1:9999",
+        s3_bucket="planwire.files-1",
+        s3_endpoint_url="http://s3.localhost:9000",
+        s3_storage_class="STANDARD_IA",
+        aws_region="eu-central-1",
+        aws_access_key_id="AKIA1",
+        aws_secret_access_key="a/b+c=",  # noqa: S106
+        aws_session_token="t",  # noqa: S106
         mail_from='"Planwire, Acme" <hello@xn--bcher-kva.test>',
         log_level="warning",
         log_format="json",
     )
+
+
+def test_what_a_machine_has_for_aws_is_nothing_to_us_without_a_bucket(tmp_path: Path) -> None:
+    theirs = {"AWS_REGION": "?", "AWS_ACCESS_KEY_ID": "AKIA1", "AWS_ACCESS_KEY": "x", "AWS_PROFILE": "x"}
+
+    assert load({**SERVERS, **theirs}, data_dir=tmp_path) == load(SERVERS, data_dir=tmp_path)
+
+
+def test_a_bucket_needs_no_keys_where_the_machine_has_a_role(tmp_path: Path) -> None:
+    settings = load({**SERVERS, **BUCKET}, data_dir=tmp_path)
+
+    assert (settings.s3_bucket, settings.aws_region) == ("files", "eu-central-1")
+    assert (settings.aws_access_key_id, settings.aws_secret_access_key) == (None, None)
 
 
 def test_embedded_mode_makes_a_key_and_keeps_it(tmp_path: Path) -> None:
