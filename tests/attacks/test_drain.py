@@ -47,8 +47,10 @@ async def serving(settings: Settings, directory: Path, *arguments: str) -> Async
         "DATABASE_POOL_SIZE": "8",
         "REDIS_URL": settings.redis_url or "",
         "SECRET_KEY": settings.secret_key,
-        # It would warn that no mail is sent.
+        # It would warn that no mail is sent, and that files lie on this machine alone.
         "SMTP_URL": "smtp://127.0.0.1:9?starttls=off",
+        "S3_BUCKET": "files",
+        "S3_ENDPOINT_URL": "http://127.0.0.1:9",
         "PLANWIRE_DATA": str(directory),
     }
     with contextlib.ExitStack() as stack:
