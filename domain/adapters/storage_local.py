@@ -13,6 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -44,6 +45,7 @@ LISTED_AT_ONCE = 1000
 # Who uploads writes at least once a minute, so nobody writes a draft any more that is as old as this.
 DRAFT_HOLDS_S = 6 * 3600.0
 CLEANED_EVERY_S = 3600.0
+THREADS = 8
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 T = TypeVar("T")
 _log = structlog.get_logger("storage")
@@ -80,6 +82,8 @@ class LocalStorage:
         self._origin = origin
         self._signing_key = signing_key
         self._cleaned_at: float | None = None
+        # To bring gigabytes to the disk takes long; who signs in meanwhile waits for other threads than these.
+        self._threads = ThreadPoolExecutor(THREADS, "files")
 
     async def presign_put(
         self, key: str, *, content_type: str, size_bytes: int, sha256: str, expires_s: int
@@ -117,28 +121,18 @@ class LocalStorage:
 
     async def found(self, key: str) -> os.stat_result | None:
         """What the system says of the file; None when there is none."""
-        path = self.path(key)
-        try:
-            return await asyncio.to_thread(path.stat)
-        except FileNotFoundError:
-            return None
-        except OSError as fault:
-            raise _unavailable(fault) from fault
+        return await self._asked(_found_at, self.path(key))
 
     async def read(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """As Storage."""
-        path = self.path(key)
-        try:
-            file = await asyncio.to_thread(path.open, "rb")
-        except FileNotFoundError:
-            raise Missing(key) from None
-        except OSError as fault:
-            raise _unavailable(fault) from fault
+        file = await self._asked(_opened, self.path(key))
+        if file is None:
+            raise Missing(key)
         try:
             file.seek(start)
             left = length
             while left is None or left > 0:
-                chunk = await _asked(file.read, READ_BYTES if left is None else min(left, READ_BYTES))
+                chunk = await self._asked(file.read, READ_BYTES if left is None else min(left, READ_BYTES))
                 if not chunk:
                     return
                 if left is not None:
@@ -152,36 +146,44 @@ class LocalStorage:
         checked_type(content_type)
         async with self._draft(key) as draft:
             async for chunk in chunks:
-                await draft.add(chunk)
-            return await draft.keep()
+                await self._asked(draft.add, chunk)
+            return await self._asked(draft.keep)
 
     async def receive(self, upload: Upload, chunks: AsyncIterator[bytes]) -> Stored:
         """Write what a client sends. Raises WrongBody, NoRoom."""
         async with self._draft(upload.key) as draft:
             async for chunk in chunks:
-                await draft.add(chunk)
+                await self._asked(draft.add, chunk)
                 if draft.size_bytes > upload.size_bytes:
                     raise WrongBody(f"The body has more than {upload.size_bytes} bytes.")
             if draft.size_bytes < upload.size_bytes:
                 raise WrongBody(f"The body has {draft.size_bytes} bytes, and {upload.size_bytes} are expected.")
             if not hmac.compare_digest(draft.sha256, upload.sha256):
                 raise WrongBody("The SHA-256 of the body is not the one expected.")
-            return await draft.keep()
+            return await self._asked(draft.keep)
 
     async def delete(self, key: str) -> None:
         """As Storage."""
         path = self.path(key)
-        await _asked(path.unlink, True)
+        await self._asked(path.unlink, True)
 
     async def list(self, prefix: str) -> AsyncIterator[Stored]:
         """As Storage."""
         found = self._found(checked_prefix(prefix))
-        while batch := await _asked(_next, found):
+        while batch := await self._asked(_next, found):
             for each in batch:
                 yield each
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """End the threads, once they are done."""
+        self._threads.shutdown(wait=False)
+
+    async def _asked(self, work: Callable[..., T], *arguments: object) -> T:
+        """What the disk says, asked in a thread. Raises NoRoom; Unavailable."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        except OSError as fault:
+            raise _unavailable(fault) from fault
 
     def _signed(self, method: str, key: str, expires_at: datetime, **told: str) -> str:
         path = PATH + key
@@ -207,17 +209,17 @@ class LocalStorage:
         path = self.path(key)
         if self._cleaned_at is None or time.monotonic() - self._cleaned_at > CLEANED_EVERY_S:
             self._cleaned_at = time.monotonic()
-            await _asked(_clean, self._directory / "drafts")
+            await self._asked(_clean, self._directory / "drafts")
         draft = _Draft(key, path, self._directory)
         try:
-            await _asked(draft.open)
+            await self._asked(draft.open)
             yield draft
         finally:
             # In a thread because the end of a large file takes a while; shielded because it has to be done.
-            await asyncio.shield(asyncio.to_thread(draft.drop))
+            await asyncio.shield(self._asked(draft.drop))
 
     def _found(self, prefix: str) -> Iterator[Stored]:
-        for directory, _, names in os.walk(self._directory / prefix):
+        for directory, _, names in os.walk(self._directory / prefix, onerror=_not_read):
             for name in names:
                 path = Path(directory, name)
                 key = path.relative_to(self._directory).as_posix()
@@ -228,7 +230,7 @@ class LocalStorage:
 
 
 class _Draft:
-    """An object that is being written. Its methods block, but for those that are awaited."""
+    """An object that is being written. Its methods block."""
 
     def __init__(self, key: str, path: Path, directory: Path) -> None:
         self._key = key
@@ -254,14 +256,25 @@ class _Draft:
                 self._name.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._file = open(os.open(self._name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
-    async def add(self, chunk: bytes) -> None:
+    def add(self, chunk: bytes) -> None:
         """Write on."""
-        await _asked(self._add, chunk)
-        self.size_bytes += len(chunk)
+        with self._lock:
+            if self._file is not None:
+                self._digest.update(chunk)
+                self._file.write(chunk)
+                self.size_bytes += len(chunk)
 
-    async def keep(self) -> Stored:
+    def keep(self) -> Stored:
         """Let the key name it, for good."""
-        return await _asked(self._keep)
+        with self._lock:
+            if self._file is None:
+                raise Unavailable("The file was given up.")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            _make(self._path.parent, self._directory)
+            self._name.rename(self._path)
+            _sync(self._path.parent)
+            return _stored(self._key, os.fstat(self._file.fileno()))
 
     def drop(self) -> None:
         """Remove what is left of it, which is nothing when it was kept."""
@@ -275,31 +288,6 @@ class _Draft:
                 file.close()
             self._name.unlink(missing_ok=True)
 
-    def _add(self, chunk: bytes) -> None:
-        with self._lock:
-            if self._file is not None:
-                self._digest.update(chunk)
-                self._file.write(chunk)
-
-    def _keep(self) -> Stored:
-        with self._lock:
-            if self._file is None:
-                raise Unavailable("The file was given up.")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            _make(self._path.parent, self._directory)
-            self._name.rename(self._path)
-            _sync(self._path.parent)
-            return _stored(self._key, os.fstat(self._file.fileno()))
-
-
-async def _asked(work: Callable[..., T], *arguments: object) -> T:
-    """What the disk says, asked in a thread. Raises NoRoom; Unavailable."""
-    try:
-        return await asyncio.to_thread(work, *arguments)
-    except OSError as fault:
-        raise _unavailable(fault) from fault
-
 
 def _unavailable(fault: OSError) -> Unavailable:
     _log.error("the disk does not do what it is asked", fault=fault.strerror)
@@ -312,9 +300,29 @@ def _stored(key: str, found: os.stat_result) -> Stored:
     return Stored(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
 
+def _found_at(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _opened(path: Path) -> BinaryIO | None:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        return None
+
+
 def _key_of(path: bytes) -> str:
     """The key in a path that was signed."""
     return checked_key(path.decode().removeprefix(PATH))
+
+
+def _not_read(fault: OSError) -> None:
+    """What is done with a directory that cannot be read: who takes its objects for lost would give them up."""
+    if not isinstance(fault, FileNotFoundError):
+        raise fault
 
 
 def _next(found: Iterator[Stored]) -> "list[Stored]":

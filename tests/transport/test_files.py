@@ -21,6 +21,7 @@ from domain.adapters.storage import UploadTarget, attachment_key
 from domain.adapters.storage_local import DRAFT_HOLDS_S, LocalStorage
 from domain.adapters.wiring import Adapters
 from domain.base.clock import frozen, new_id, now
+from domain.base.errors import Unavailable
 from domain.base.settings import Settings
 from graph.files import PIECE_BYTES, routes
 from graph.http import BODY_BYTES
@@ -450,6 +451,10 @@ async def test_a_directory_that_cannot_be_used_is_told(settings: Settings, tmp_p
     assert [(answer.status_code, answer.text) for answer in answers] == [
         (503, "The file cannot be reached on the disk.")
     ] * 2
+    # An empty list would say that every file is lost.
+    with pytest.raises(Unavailable):
+        await anext(storage.list("org/"))
+    await storage.close()
     assert (tmp_path / "files").read_text() == "in the way"
 
 
