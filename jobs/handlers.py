@@ -41,7 +41,7 @@ OnEntry = Callable[[UUID, SecurityEntryRow, Adapters, UUID], Awaitable[None]]
 OnInbound = Callable[[UUID, Adapters, UUID], Awaitable[None]]
 OnOrganizationTick = Callable[[Actor, datetime], Awaitable[object]]
 OnOutsideTick = Callable[[Actor, datetime, Adapters, UUID], Awaitable[object]]
-OnTick = Callable[[datetime], Awaitable[object]]
+OnTick = Callable[[datetime, Adapters], Awaitable[object]]
 
 
 class GivenUp(Exception):
@@ -220,7 +220,9 @@ def tick(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnTick], TickH
     """See above."""
 
     def made(run: OnTick) -> TickHandler:
-        return TickHandler(name, lambda claim, _adapters: run(_instant(claim)), timeout_s, is_of_organizations=False)
+        return TickHandler(
+            name, lambda claim, adapters: run(_instant(claim), adapters), timeout_s, is_of_organizations=False
+        )
 
     return made
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from domain.adapters.wiring import Adapters
 from domain.base import telemetry
 from domain.billing.reconcile import CUSTOMERS
 from domain.billing.subscriptions import GRACE_ENDED
@@ -51,19 +52,19 @@ class Line:
 
 
 @tick("deliveries.clean", timeout_s=1800.0)
-async def clean(at: datetime) -> None:
+async def clean(at: datetime, _adapters: Adapters) -> None:
     """Delete what has served its time."""
     _log.info("cleaned", **await cleaning.clean(at))
 
 
 @tick("deliveries.measure", timeout_s=600.0)
-async def measure(at: datetime) -> None:
+async def measure(at: datetime, _adapters: Adapters) -> None:
     """Write each organization's metrics of the hour."""
     _log.info("measured", organizations=await metrics.measure(at))
 
 
 @tick("deliveries.check", timeout_s=600.0)
-async def check(_at: datetime) -> None:
+async def check(_at: datetime, _adapters: Adapters) -> None:
     """Tell of the invariants that do not hold, and count them."""
     for fault in await invariants.broken():
         telemetry.BROKEN_INVARIANTS.labels(fault.name).inc(fault.count)

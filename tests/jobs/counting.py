@@ -89,7 +89,7 @@ async def greet(user_id: UUID, entry: SecurityEntryRow, _adapters: Adapters, job
 
 
 @tick("counting.beat")
-async def beat(at: datetime) -> None:
+async def beat(at: datetime, _adapters: Adapters) -> None:
     """Count the tick."""
     with acting_for(()):
         await fetch(sql("INSERT INTO counting.beat VALUES (NULL, {})", at), Row)

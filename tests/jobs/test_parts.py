@@ -73,7 +73,7 @@ async def test_what_is_no_job_stops_nobody(workers: Crew, settings: Settings, ac
 
 async def test_a_line_that_cannot_begin_holds_up_no_other(workers: Crew, settings: Settings, acme: Tenant) -> None:
     @tick(f"test.after_{acme.slug}")
-    async def after(_at: datetime) -> None:
+    async def after(_at: datetime, _adapters: Adapters) -> None:
         pass
 
     lines = [
