@@ -8,6 +8,7 @@ import strawberry
 from domain.base.permissions import Permission
 from domain.billing import entitlements, queries
 from domain.billing.plans import PLANS
+from domain.billing.plans import Feature as BilledFeature
 from domain.billing.plans import Plan as PlanKey
 from domain.billing.queries import SubscriptionRow
 from domain.billing.states import Status
@@ -101,6 +102,12 @@ async def subscription_of(root: Any, info: Info) -> Any:
 async def entitlements_of(root: Any, info: Info) -> Any:
     """The entitlements of an organization."""
     return await info.context.load(entitlements.kept_of_organizations, root.id, info.context.adapters.cache)
+
+
+async def storage_used_of(root: Any, info: Info) -> BigInt:
+    """How many bytes an organization stores, as its entitlements count them."""
+    found = await entitlements_of(root, info) or ()
+    return BigInt(next((each.used for each in found if each.feature == BilledFeature.STORAGE_BYTES), 0))
 
 
 @strawberry.type

@@ -36,8 +36,9 @@ from graph.base.ids import parse_id
 from graph.base.nodes import Node
 from graph.base.paging import Connection
 from graph.base.payloads import DeletePayload
+from graph.base.scalars import BigInt
 from graph.base.selection import columns
-from graph.billing import BillingSubscription, Entitlement, entitlements_of, subscription_of
+from graph.billing import BillingSubscription, Entitlement, entitlements_of, storage_used_of, subscription_of
 from graph.identity import User
 from graph.labels import Label, label_page
 from graph.projects import Project, project_page
@@ -120,6 +121,11 @@ class Organization(Node):
     )
     entitlements: list[Entitlement] | None = computed(
         entitlements_of, needs=("id",), description="What the organization may use, and how much of it is used."
+    )
+    storage_used_bytes: BigInt = computed(
+        storage_used_of,
+        needs=("id",),
+        description="What its attachments take of the plan's storage, those included whose upload is not finished.",
     )
     event_cursor: str = computed(
         _event_cursor,

@@ -8,6 +8,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from graph.accounts import AccountMutations
 from graph.api_keys import ApiKeyMutations
+from graph.attachments import AttachmentMutations
 from graph.base.errors import ERROR_TYPES
 from graph.base.idempotency import IDEMPOTENT
 from graph.base.nodes import nodes_by_kind
@@ -74,6 +75,7 @@ class Mutation(
     TaskBulkMutations,
     LabelMutations,
     CommentMutations,
+    AttachmentMutations,
     NotificationMutations,
     BillingMutations,
 ):

@@ -7,6 +7,8 @@ from uuid import UUID
 
 import strawberry
 
+from domain.attachments import queries as attachment_queries
+from domain.attachments.service import MOST_ATTACHMENTS
 from domain.base.errors import BadInput
 from domain.base.permissions import Permission
 from domain.comments import queries as comment_queries
@@ -23,6 +25,7 @@ from domain.tasks import service as tasks
 from domain.tasks import transfer as transfers
 from domain.tasks.models import Priority, RelationKind
 from domain.tasks.queries import RelationRow, TaskRow
+from graph.attachments import Attachment
 from graph.base.context import Info
 from graph.base.errors import UserError, mutation, no_errors
 from graph.base.fields import (
@@ -111,6 +114,12 @@ class Task(Node):
         comment_queries.of_tasks, arguments=comment_page, description="What was said about it, oldest first."
     )
     comment_count: int = count(comment_queries.counts_of_tasks, description="How many comments it has.")
+    attachments: list[Attachment] = to_many(
+        attachment_queries.of_tasks, length=MOST_ATTACHMENTS, description="The oldest first; at most 100."
+    )
+    attachment_count: int = count(
+        attachment_queries.counts_of_tasks, description="How many attachments it has, whatever their status."
+    )
     history: Connection[Event] = pages(
         event_queries.of_subjects, arguments=history_page, description="What happened to it, oldest first."
     )

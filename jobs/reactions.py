@@ -9,7 +9,7 @@ from domain.base.settings import Settings
 from domain.events.types import EventType
 from domain.identity.mails import MAILS
 from domain.identity.security_log import Action
-from jobs import billing, identity, invitations, notifications, schedule
+from jobs import attachments, billing, identity, invitations, notifications, schedule
 from jobs.handlers import AccountHandler, AnyHandler, EventHandler, InboundHandler, RowHandler
 from jobs.listeners import LISTENERS
 from jobs.schedule import Line
@@ -19,6 +19,8 @@ REACTIONS: Mapping[EventType, tuple[EventHandler, ...]] = {
     EventType.TASK_DUE_SOON: (notifications.fan_out,),
     EventType.COMMENT_CREATED: (notifications.fan_out,),
     EventType.COMMENT_UPDATED: (notifications.fan_out,),
+    EventType.ATTACHMENT_UPDATED: (attachments.thumbnail, attachments.remove),
+    EventType.ATTACHMENT_DELETED: (attachments.remove,),
     EventType.INVITATION_CREATED: (invitations.mail,),
     EventType.INVITATION_RESENT: (invitations.mail,),
     EventType.INVITATION_ACCEPTED: (notifications.fan_out,),
@@ -27,7 +29,7 @@ REACTIONS: Mapping[EventType, tuple[EventHandler, ...]] = {
     EventType.SUBSCRIPTION_UPDATED: (billing.warn, billing.seats),
 }
 # Rows of ours name their handler themselves, by its name.
-ROWS: Sequence[RowHandler] = ()
+ROWS: Sequence[RowHandler] = (attachments.check,)
 # What comes from outside names its handler itself.
 INBOUND: Sequence[InboundHandler] = (billing.sync,)
 ACCOUNT_REACTIONS: Mapping[Action, tuple[AccountHandler, ...]] = {Action(name): (identity.mail,) for name in MAILS}

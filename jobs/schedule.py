@@ -18,6 +18,7 @@ from domain.deliveries import cleaning, invariants, metrics
 from domain.deliveries.ticks import EVERY_ORGANIZATION
 from domain.invitations.service import OVERDUE
 from domain.tasks.due import ORGANIZATIONS
+from jobs.attachments import strays, sweep
 from jobs.billing import nightly
 from jobs.billing_ticks import end_grace
 from jobs.handlers import TickHandler, tick
@@ -78,5 +79,7 @@ SCHEDULE: Sequence[Line] = (
     Line(expire, every=timedelta(minutes=5), organizations=OVERDUE),
     Line(nightly, every=timedelta(days=1), at=timedelta(hours=3), organizations=CUSTOMERS),
     Line(end_grace, every=timedelta(minutes=5), organizations=GRACE_ENDED),
+    Line(sweep, every=timedelta(days=1), at=timedelta(hours=4)),
+    Line(strays, every=timedelta(days=1), at=timedelta(hours=5)),
     Line(remind, every=timedelta(minutes=5), organizations=ORGANIZATIONS),
 )

@@ -14,6 +14,9 @@ from uuid import UUID
 import asyncpg
 from argon2 import PasswordHasher
 
+from domain.adapters.storage import attachment_key
+from domain.attachments import service as attachments
+from domain.attachments.queries import AttachmentRow
 from domain.base.actor import Actor
 from domain.base.clock import new_id, now
 from domain.base.database import acting_for
@@ -28,6 +31,7 @@ from domain.projects.queries import ProjectRow
 from domain.tasks import service as tasks
 from domain.tasks.queries import TaskRow
 from graph.base.ids import global_id
+from tests import client
 from tests.client import GraphQL, aside
 
 PASSWORD = "correct horse"  # noqa: S105  # of people who live as long as a test
@@ -200,6 +204,26 @@ async def make_task(person: Person, project: ProjectRow, **values: Any) -> TaskR
     """A task of the project, made as the person."""
     async with person.acting() as actor:
         return await tasks.create(actor, project.id, **{"title": "Write the page", **values})
+
+
+async def make_attachment(person: Person, task: TaskRow, *, is_checked: bool = True, **instead: Any) -> AttachmentRow:
+    """An attachment of a line of text, made through the service: checked, or only announced and sent."""
+    storage, body = client.served()[1].storage, b"A line of text.\n"
+    told = {"filename": "a.txt", "content_type": "text/plain", **instead}
+    digest = hashlib.sha256(body).hexdigest()
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield body
+
+    async with person.acting() as actor:
+        upload = await attachments.announce(
+            actor, task.id, new_id(), **told, size_bytes=len(body), sha256=digest, storage=storage
+        )
+        made = await attachments.create(actor, upload)
+        await storage.write(attachment_key(made.org_id, made.id), whole(), content_type=told["content_type"])
+        if not is_checked:
+            return made
+        return await attachments.complete(actor, await attachments.look(actor, made.id, storage=storage))
 
 
 async def states_of(project: ProjectRow) -> dict[str, UUID]:

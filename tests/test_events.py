@@ -18,6 +18,7 @@ import pytest
 
 import domain
 from domain.adapters.wiring import Adapters
+from domain.attachments import service as attachments
 from domain.base.actor import Actor
 from domain.base.clock import now
 from domain.base.errors import Taken
@@ -39,12 +40,12 @@ from domain.tasks.models import RelationKind
 from domain.tasks.transfer import transfer
 from tests.client import served
 from tests.events.chain import first_fault
-from tests.factories import Tenant, execute, make_person, rows, states_of
+from tests.factories import Tenant, execute, make_attachment, make_person, rows, states_of
 from tests.links import token_of
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "events.json"
 
-# EventType of the API contract, parts 01, 02 and 05; INVITATION_RESENT is our own.
+# EventType of the API contract, parts 01, 02, 03 and 05; INVITATION_RESENT is our own.
 TYPES = """
   ORGANIZATION_CREATED ORGANIZATION_UPDATED MEMBERSHIP_CREATED MEMBERSHIP_UPDATED MEMBERSHIP_DELETED
   PROJECT_CREATED PROJECT_UPDATED PROJECT_ARCHIVED PROJECT_UNARCHIVED PROJECT_DELETED
@@ -55,6 +56,7 @@ TYPES = """
   TASK_DELETED TASK_RELATION_CREATED TASK_RELATION_DELETED
   TASK_DUE_SOON
   LABEL_CREATED LABEL_UPDATED LABEL_DELETED COMMENT_CREATED COMMENT_UPDATED COMMENT_DELETED
+  ATTACHMENT_CREATED ATTACHMENT_UPDATED ATTACHMENT_DELETED
   SUBSCRIPTION_UPDATED
 """.split()
 
@@ -140,6 +142,8 @@ async def live() -> UUID:
         comment = await comments.create(actor, task.id, body=f"{WORD} @({other.id})")
         await comments.update(actor, comment.id, body=f"{WORD}!")
         await comments.delete(actor, comment.id)
+        attachment = await make_attachment(founder, task, filename=f"{WORD}.txt")
+        await attachments.delete(actor, attachment.id)
         await transfer(actor, task.id, project_id=second.id)
         await tasks.delete(actor, task.id)
         await labels.delete(actor, label.id)

@@ -75,6 +75,9 @@ NEEDED: dict[str, Permission | None] = {
     "commentCreate": P.COMMENT_CREATE,
     "commentUpdate": P.COMMENT_CREATE,
     "commentDelete": P.TASK_DELETE,
+    "attachmentUploadCreate": P.ATTACHMENT_CREATE,
+    "attachmentUploadComplete": P.ATTACHMENT_CREATE,
+    "attachmentDelete": P.TASK_DELETE,
     "taskSubscribe": None,
     "taskUnsubscribe": None,
     "notificationsMarkRead": None,
@@ -111,6 +114,7 @@ SHOWN_BY = {
     "task": P.TASK_READ,
     "task_relation": P.TASK_READ,
     "comment": P.TASK_READ,
+    "attachment": P.ATTACHMENT_READ,
     "invitation": P.INVITATIONS_MANAGE,
     "event": P.TASK_READ,
 }
@@ -169,7 +173,7 @@ def person_of(world: World, role: Role) -> Person:
 
 
 async def call_as(world: World, field: Field, author: ActorRef, person: Person | None = None) -> Call:
-    """A call of the mutation that is valid for this caller: with a session, and a comment to edit, of their own."""
+    """A call of the mutation that is valid for this caller: with a session, a comment and an upload of their own."""
     things = {} if person is None else await prepared(field.name, person)
     await bought(field.name, world)
     if person is not None and field.name == "sessionRevoke":
@@ -182,6 +186,13 @@ async def call_as(world: World, field: Field, author: ActorRef, person: Person |
             author.kind.value,
             author.id,
             world.ids["comment"],
+        )
+    if field.name == "attachmentUploadComplete":
+        await execute(
+            "UPDATE attachment SET uploaded_by_kind = $1, uploaded_by_id = $2 WHERE id = $3",
+            author.kind.value,
+            author.id,
+            world.ids["sent attachment"],
         )
     return call(field, lambda thing, _path: things.get(thing) or world.id(thing))
 

@@ -87,6 +87,7 @@ class Door(Enum):
     DEAD_JOBS = "domain.deliveries.dead.listed"
     JOBS_RETRIED = "domain.deliveries.dead.retry"
     TICKS = "domain.deliveries.ticks.begin"
+    STRAY_OBJECTS = "domain.attachments.sweeping._organizations"
     CLEAN_UP = "domain.deliveries.cleaning.clean"
     METRICS = "domain.deliveries.metrics.measure"
     INVARIANTS = "domain.deliveries.invariants.broken"

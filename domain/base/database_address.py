@@ -22,6 +22,7 @@ MODELS = (
     "domain.labels.models",
     "domain.tasks.models",
     "domain.comments.models",
+    "domain.attachments.models",
     "domain.notifications.models",
     "domain.events.models",
     "domain.deliveries.models",

@@ -113,12 +113,12 @@ class TransitionNotAllowed(UserError):
 
 
 class LimitReached(UserError):
-    """A stated cap is reached; `used` counts what is there already."""
+    """A stated cap is reached; `used` counts what is there already, or with a `message` what was asked for."""
 
     code = ErrorCode.LIMIT_REACHED
 
-    def __init__(self, feature: str, limit: int, used: int, *path: str) -> None:
-        super().__init__(f"At most {limit} {feature.replace('_', ' ')}; {used} are there.", *path)
+    def __init__(self, feature: str, limit: int, used: int, *path: str, message: str | None = None) -> None:
+        super().__init__(message or f"At most {limit} {feature.replace('_', ' ')}; {used} are there.", *path)
         self.feature = feature
         self.limit = limit
         self.used = used

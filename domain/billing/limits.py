@@ -30,6 +30,11 @@ COUNTED: Mapping[Feature, Callable[[datetime], Sql]] = {
     Feature.API_KEYS: lambda _: sql(
         "(SELECT count(*) FROM api_key WHERE api_key.org_id = subscription.org_id AND revoked_at IS NULL)"
     ),
+    # An upload takes its room when it is announced.
+    Feature.STORAGE_BYTES: lambda _: sql(
+        "(SELECT coalesce(sum(size_bytes), 0)::bigint FROM attachment WHERE attachment.org_id = subscription.org_id "
+        "AND attachment.status <> 'REJECTED')"
+    ),
 }
 """How much of a feature an organization uses at an instant, beside its row in FROM. Statements of features above this
 one: it is the one place that knows what plans limit."""
@@ -41,14 +46,30 @@ async def require_room(org_id: UUID, feature: Feature, *, more: int = 1) -> None
     Before it, nothing is locked but the organization. Raises LimitReached; NotFound for an organization that is not the
     tenant's; RuntimeError outside a transaction.
     """
-    held, at = await subscriptions.lock(org_id), now()
-    limit = PLANS[effective(Plan(held.plan), Status(held.status), held.grace_ends_at, at)].limits[feature]
+    at = now()
+    limit = await _limit(org_id, feature, at)
     if limit is None:
         return
     # A statement of its own: what the lock was waited for is counted.
     used = await fetch_value(sql("SELECT {} FROM subscription WHERE org_id = {}", COUNTED[feature](at), org_id))
     if used + more > limit:
         raise LimitReached(feature.value, limit, used)
+
+
+async def require_size(org_id: UUID, feature: Feature, size: int, *path: str) -> None:
+    """Hold a single thing to what the plan allows of one, to the end of the open transaction.
+
+    Locks as `require_room`. Raises LimitReached (`path`); NotFound; RuntimeError outside a transaction.
+    """
+    limit = await _limit(org_id, feature, now())
+    if limit is not None and size > limit:
+        message = f"The plan allows {limit:,} {feature.value.replace('_', ' ')}; this has {size:,}."
+        raise LimitReached(feature.value, limit, size, *path, message=message)
+
+
+async def _limit(org_id: UUID, feature: Feature, at: datetime) -> int | None:
+    held = await subscriptions.lock(org_id)
+    return PLANS[effective(Plan(held.plan), Status(held.status), held.grace_ends_at, at)].limits[feature]
 
 
 Paid = tuple[str, str, datetime | None]

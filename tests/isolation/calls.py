@@ -3,6 +3,7 @@
 A field that the tables below do not know is an error with its name: whoever adds one says here what goes into it.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -106,6 +107,9 @@ THINGS = {
     "CommentCreateInput.replyToId": "comment",
     "commentUpdate.id": "comment",
     "commentDelete.id": "comment",
+    "AttachmentUploadCreateInput.taskId": "task",
+    "attachmentUploadComplete.id": "sent attachment",
+    "attachmentDelete.id": "attachment",
     "taskSubscribe.id": "task",
     "taskUnsubscribe.id": "task",
     "billingCheckoutCreate.organizationId": "organization",
@@ -165,6 +169,10 @@ VALUES: dict[str, Any] = {
     "billingPortalCreate.returnUrl": DEFAULT_PUBLIC_URL,
     "CommentCreateInput.body": "Probe",
     "commentUpdate.body": "Probe",
+    "AttachmentUploadCreateInput.filename": "probe.txt",
+    "AttachmentUploadCreateInput.contentType": "text/plain",
+    "AttachmentUploadCreateInput.sizeBytes": 5,
+    "AttachmentUploadCreateInput.sha256": hashlib.sha256(b"Probe").hexdigest(),
 }
 
 # Ids that are given although the schema does not require them, because the operation asks for them.

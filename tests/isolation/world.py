@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from domain.attachments import service as attachments
 from domain.base.actor import Actor
 from domain.base.clock import new_id, now
 from domain.base.database import acting_for
@@ -24,6 +25,7 @@ from tests.factories import (
     Person,
     Tenant,
     execute,
+    make_attachment,
     make_member,
     make_project,
     make_task,
@@ -102,6 +104,11 @@ async def make_world(marker: str, key: str) -> World:
         relation = await relations.create(actor, task.id, neighbor.id, kind=RelationKind.BLOCKS)
         comment = await comments.create(actor, task.id, body=f"{marker} asks @({tenant.member.id})")
         reply = await comments.create(actor, task.id, body=f"{marker} answers", reply_to_id=comment.id)
+    attachment = await make_attachment(admin, task, filename=f"{marker}.txt")
+    sent = await make_attachment(admin, task, filename=f"{marker} sent.txt", is_checked=False)
+    spoofed = await make_attachment(admin, task, filename=f"{marker}.png", content_type="image/png")
+    with acting_for([tenant.org_id]):
+        await attachments.note_thumbnail(Actor.system(tenant.org_id), attachment.id)
     invitation = await make_invitation(admin, tenant, f"{marker}@example.test")
     async with second.acting() as actor:
         await subscriptions.subscribe(actor, task.id)
@@ -145,6 +152,9 @@ async def make_world(marker: str, key: str) -> World:
             "task_relation": relation.id,
             "comment": comment.id,
             "reply comment": reply.id,
+            "attachment": attachment.id,
+            "sent attachment": sent.id,
+            "spoofed attachment": spoofed.id,
             "invitation": invitation.id,
             "event": event["id"],
             "notification": notification["id"],
@@ -234,7 +244,7 @@ async def make_notification(world: World, person: Person) -> UUID:
 
 
 async def point_at(world: World, other: World) -> None:
-    """Let tasks and comments of `world` name people and a key of `other`.
+    """Let tasks, comments and attachments of `world` name people and a key of `other`.
 
     The database allows it, because people belong to no organization and the doer of a thing has no foreign key; the
     predicates of people and keys alone keep such a row from showing who they are.
@@ -248,6 +258,8 @@ async def point_at(world: World, other: World) -> None:
         world.ids["moved task"],
     )
     await execute("UPDATE comment SET author_id = $1 WHERE id = $2", stranger, world.ids["reply comment"])
+    uploader = "UPDATE attachment SET uploaded_by_id = $1 WHERE id = $2"
+    await execute(uploader, stranger, world.ids["spoofed attachment"])
     await execute(
         "INSERT INTO comment_mention (id, org_id, comment_id, user_id) VALUES ($1, $2, $3, $4)",
         new_id(),

@@ -63,4 +63,6 @@ def test_each_line_has_its_period() -> None:
         "tasks.remind": (timedelta(minutes=5), timedelta(0)),
         "billing.end_grace": (timedelta(minutes=5), timedelta(0)),
         "billing.reconcile": (timedelta(days=1), timedelta(hours=3)),
+        "attachments.sweep": (timedelta(days=1), timedelta(hours=4)),
+        "attachments.strays": (timedelta(days=1), timedelta(hours=5)),
     }

@@ -23,7 +23,7 @@ def test_objects_that_count_are_rows() -> None:
     counted = {price.type.name for _, _, price in fields() if price.objects and price.type is not None}
 
     assert counted == {
-        *("BillingSubscription", "Invitation"),
+        *("Attachment", "BillingSubscription", "Invitation"),
         *("ApiKey", "Comment", "Event", "Membership", "Notification", "Organization", "Project", "Session", "Task"),
         *("TaskRelation", "User", "WorkflowState", "Label", "Viewer", "Preferences", "StateCount", "Actor", "Node"),
     }
@@ -69,10 +69,12 @@ def test_lists_of_objects_and_how_long_they_count() -> None:
         "Organization.apiKeys": 100,
         "Project.states": SHORT_LIST,
         "Project.taskCounts": SHORT_LIST,
+        "Task.attachments": 100,
         "Task.availableTransitions": 30,
         "Task.labels": SHORT_LIST,
         "Task.relations": 100,
         "Viewer.apiKeys": 100,
+        "UploadTarget.headers": SHORT_LIST,
         "Viewer.sessions": 100,
         "WorkflowState.allowedNext": 30,
     }

@@ -182,7 +182,7 @@ def refusals(errors: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
 
 _TABLES = (
     "project", "project_counter", "workflow_state", "label", "task", "task_identifier", "task_label", "task_relation",
-    "comment", "comment_mention", "event", "event_values", "event_counter",
+    "comment", "comment_mention", "attachment", "event", "event_values", "event_counter",
 )  # fmt: skip
 
 
