@@ -35,7 +35,8 @@ async def check(row: AttachmentRow, storage: Storage) -> Verdict:
             await asyncio.sleep(0)
     except Missing:
         return Verdict(reason=GONE)
-    return judge(row, sample)
+    # A ZIP may have names by the ten thousand, and the loop has others to serve.
+    return await asyncio.to_thread(judge, row, sample)
 
 
 def judge(row: AttachmentRow, sample: Sample) -> Verdict:

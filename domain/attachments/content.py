@@ -149,6 +149,8 @@ _BEGINNINGS = (
     (b"%!PS", "application/postscript"),
 )
 _ZIP = b"PK\x03\x04"
+# Names that mean something here are shorter.
+_LONGEST_NAME = 200
 _PACKAGED = re.compile(
     r"META-INF/MANIFEST\.MF$|AndroidManifest\.xml$|AppxManifest\.xml$|classes\.dex$|Payload/[^/]+\.app/"
 )
@@ -279,11 +281,13 @@ def _names(tail: bytes) -> list[str]:
 
 def _first_names(head: bytes) -> list[str]:
     """The names of a ZIP's first entries, as they stand before each. Source: APPNOTE.TXT of PKWARE, 4.3.7."""
-    found = []
-    if head.startswith(_ZIP):
-        for match in re.finditer(re.escape(_ZIP), head):
-            (length,) = struct.unpack_from("<H", head.ljust(HEAD_BYTES + 30, b"\0"), match.start() + 26)
-            found.append(head[match.start() + 30 : match.start() + 30 + length].decode(errors="replace"))
+    if not head.startswith(_ZIP):
+        return []
+    found, padded = [], head + bytes(30)
+    for match in re.finditer(re.escape(_ZIP), head):
+        start = match.start() + 30
+        (length,) = struct.unpack_from("<H", padded, match.start() + 26)
+        found.append(head[start : start + min(length, _LONGEST_NAME)].decode(errors="replace"))
     return found
 
 

@@ -2,15 +2,14 @@
 
 import codecs
 import hashlib
-import re
 
 # More than the farthest signature: that of ISO 9660 lies behind 32 KiB.
 HEAD_BYTES = 64 * 1024
 # Where a ZIP has the names of its entries, some ten thousand of them.
 TAIL_BYTES = 1024 * 1024
 
-# Line ends, tabs, form feeds and the escapes of colored logs are part of texts.
-_CONTROLS = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
+# All but line ends, tabs, form feeds and the escapes of colored logs, which are part of texts.
+_CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\t\n\f\r\x1b"))
 
 
 class Sample:
@@ -37,8 +36,7 @@ class Sample:
         self._tail += chunk
         if len(self._tail) > 2 * TAIL_BYTES:
             del self._tail[:-TAIL_BYTES]
-        # The first half of a UTF-16 character is zero in most texts.
-        self._is_plain = self._is_plain and _CONTROLS.search(chunk) is None
+        self._is_plain = self._is_plain and not _has_controls(chunk)
         if self._is_text:
             self._is_text = self._decodes(chunk)
 
@@ -69,4 +67,9 @@ class Sample:
             text = self._decoder.decode(chunk, final)
         except UnicodeDecodeError:
             return False
-        return _CONTROLS.search(text.encode()) is None
+        # In UTF-16 most characters have a byte that would be a control character by itself.
+        return not _has_controls(text.encode())
+
+
+def _has_controls(text: bytes) -> bool:
+    return len(text.translate(None, _CONTROLS)) < len(text)
