@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from domain.base.actor import Actor, Standing
+from domain.base.actor import Actor, ActorKind, ActorRef, Standing
 from domain.base.batches import Batches
 from domain.base.clock import now
-from domain.base.database import Door, system_fetch
+from domain.base.database import Door, fetch, system_fetch
+from domain.base.errors import NotFound
 from domain.base.permissions import Role
+from domain.base.sql import Row, sql
 from domain.billing import limits
 from domain.identity import sessions, tokens
+from domain.organizations.api_keys import standing_of
 
 _STANDINGS = {role.value: Standing.of_role(role) for role in Role}
 
@@ -77,3 +80,31 @@ async def _look_up(digests: Sequence[bytes]) -> dict[bytes, SignedIn]:
 
 
 _by_digest = Batches(_look_up)
+
+
+async def of_ref(ref: ActorRef, org_id: UUID) -> Actor:
+    """The person or key as they stand in the one organization now, for what is done later in their name.
+
+    They are not signed in: what needs a session is not theirs to do. Raises NotFound for who has left, and for a key
+    that has ended.
+    """
+    person = sql(
+        "SELECT user_id, role FROM membership WHERE org_id = {} AND user_id = {} AND ended_at IS NULL", org_id, ref.id
+    )
+    key = sql(
+        "SELECT api_key.user_id, membership.role, api_key.permissions FROM api_key JOIN membership "
+        "ON membership.org_id = api_key.org_id AND membership.user_id = api_key.user_id "
+        "AND membership.ended_at IS NULL WHERE api_key.org_id = {} AND api_key.id = {} "
+        "AND api_key.revoked_at IS NULL AND (api_key.expires_at IS NULL OR api_key.expires_at > {})",
+        *(org_id, ref.id, now()),
+    )
+    if ref.kind is ActorKind.USER and ref.id is not None:
+        for row in await fetch(person, Row):
+            return Actor.of_user(ref.id, {org_id: _STANDINGS[row["role"]]})
+        raise NotFound("member")
+    if ref.kind is ActorKind.API_KEY and ref.id is not None:
+        for row in await fetch(key, Row):
+            standing = standing_of(Role(row["role"]), row["permissions"])
+            return Actor.of_api_key(ref.id, row["user_id"], {org_id: standing})
+        raise NotFound("API key")
+    raise ValueError("the system needs no standing")
