@@ -23,6 +23,7 @@ from domain.organizations import actors, memberships
 from domain.organizations import queries as org_queries
 from domain.organizations.api_keys import MOST_KEYS
 from domain.tasks import queries as task_queries
+from domain.work import queries as job_queries
 from graph.base.auth import COOKIE
 from graph.base.context import Info
 from graph.base.errors import UserError, mutation, no_errors
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from graph.notifications import Notification
     from graph.organizations import Organization
     from graph.tasks import Task
+    from graph.work import Job
 
 # Strawberry wants an enum registered before the first type that uses it; every file that does imports this one.
 strawberry.enum(Permission, description="What a role or a key allows inside one organization.")
@@ -159,6 +161,11 @@ def organization_page(first: int | None = 20, after: str | None = None) -> PageR
     return request(org_queries.BY_NAME, first=first, after=after)
 
 
+def job_page(first: int | None = 20, after: str | None = None) -> PageRequest:
+    """Jobs, the newest first."""
+    return job_queries.asked(first=first, after=after)
+
+
 @strawberry.type
 class Viewer(FromRow):
     """The account behind the request."""
@@ -203,6 +210,12 @@ class Viewer(FromRow):
     )
     unread_notification_count: int = count(
         notification_queries.unread_of_users, description="How many of these are unread."
+    )
+    jobs: Connection[Annotated["Job", strawberry.lazy("graph.work")]] = pages(
+        job_queries.of_users,
+        arguments=job_page,
+        description="What the viewer has asked for that takes long, the newest first, without organizations that the "
+        "viewer has left. An API key has its own.",
     )
     preferences: Preferences = to_one(queries.preferences_of, key="id", description="What the viewer chose.")
 

@@ -28,6 +28,7 @@ from graph.rate_limit import RateLimitQueries
 from graph.task_bulk import TaskBulkMutations
 from graph.task_changes import TaskSubscriptions
 from graph.tasks import TaskMutations, TaskQueries
+from graph.work import JobMutations
 from graph.workflow import WorkflowStateMutations
 
 # Arguments that mean the same wherever they stand.
@@ -78,6 +79,7 @@ class Mutation(
     AttachmentMutations,
     NotificationMutations,
     BillingMutations,
+    JobMutations,
 ):
     """All that changes something. Mutations of one operation run one after the other."""
 

@@ -38,6 +38,8 @@ from domain.tasks import columns, due, relations
 from domain.tasks import service as tasks
 from domain.tasks.models import RelationKind
 from domain.tasks.transfer import transfer
+from domain.work import service as work
+from domain.work.models import JobKind
 from tests.client import served
 from tests.events.chain import first_fault
 from tests.factories import Tenant, execute, make_attachment, make_person, rows, states_of
@@ -57,7 +59,7 @@ TYPES = """
   TASK_DUE_SOON
   LABEL_CREATED LABEL_UPDATED LABEL_DELETED COMMENT_CREATED COMMENT_UPDATED COMMENT_DELETED
   ATTACHMENT_CREATED ATTACHMENT_UPDATED ATTACHMENT_DELETED
-  SUBSCRIPTION_UPDATED
+  SUBSCRIPTION_UPDATED JOB_FINISHED
 """.split()
 
 # Stands in every text that anybody writes in `live`.
@@ -151,6 +153,8 @@ async def live() -> UUID:
         await memberships.delete(actor, member.id)
         await invite(actor, org.id)
         await subscriptions.change(Actor.system(org.id), org.id, at=now(), plan=Plan.PRO, seats=2)
+        job = await work.ask(actor, org.id, JobKind.EXPORT, Permission.ORG_UPDATE, "test.nobody", {"name": WORD})
+        await work.cancel(actor, job.id)
     return org.id
 
 

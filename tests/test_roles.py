@@ -87,6 +87,7 @@ NEEDED: dict[str, Permission | None] = {
     "billingPortalCreate": P.BILLING_MANAGE,
     "subscriptionCancel": P.BILLING_MANAGE,
     "subscriptionResume": P.BILLING_MANAGE,
+    "jobCancel": None,
 }
 
 # Who may not manage keys does not see those of others, so there is nothing to forbid; nor who may not invite.
@@ -173,7 +174,7 @@ def person_of(world: World, role: Role) -> Person:
 
 
 async def call_as(world: World, field: Field, author: ActorRef, person: Person | None = None) -> Call:
-    """A call of the mutation that is valid for this caller: with a session, a comment and an upload of their own."""
+    """A call of the mutation that is valid for this caller: with a session, a comment, an upload and a job of theirs."""
     things = {} if person is None else await prepared(field.name, person)
     await bought(field.name, world)
     if person is not None and field.name == "sessionRevoke":
@@ -193,6 +194,13 @@ async def call_as(world: World, field: Field, author: ActorRef, person: Person |
             author.kind.value,
             author.id,
             world.ids["sent attachment"],
+        )
+    if field.name == "jobCancel":
+        await execute(
+            "UPDATE job SET asked_by_kind = $1, asked_by_id = $2 WHERE id = $3",
+            author.kind.value,
+            author.id,
+            world.ids["job"],
         )
     return call(field, lambda thing, _path: things.get(thing) or world.id(thing))
 

@@ -21,6 +21,7 @@ MODELS = (
     "domain.projects.models",
     "domain.labels.models",
     "domain.tasks.models",
+    "domain.work.models",
     "domain.comments.models",
     "domain.attachments.models",
     "domain.notifications.models",

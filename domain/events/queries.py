@@ -14,7 +14,7 @@ from domain.base.reads import ForActor, One, Pages, Statement, Table, for_actor,
 from domain.base.settings import Settings
 from domain.base.sql import Row, Sql, all_of, any_of, sql
 from domain.events import cursors
-from domain.events.types import NEEDED, EventType, types_seen_with
+from domain.events.types import NEEDED, OWN, EventType, types_seen_with
 
 
 class EventRow(Row):
@@ -46,23 +46,28 @@ _IN_ORG = "event.org_id = ANY({}::uuid[])"
 _SHOWN = {permission: types for permission in Permission if (types := types_seen_with(permission))}
 
 # No plain column: an index of the types would be taken for it, and these are nearly all of them.
-visible = ForActor(
-    any_of(
-        [
-            all_of(
-                [sql("(event.type || '') = ANY({}::text[])", types), for_actor(_IN_ORG, orgs_with(permission)).piece]
-            )
-            for permission, types in _SHOWN.items()
-        ]
-    )
+_shown = any_of(
+    [
+        all_of([sql("(event.type || '') = ANY({}::text[])", types), for_actor(_IN_ORG, orgs_with(permission)).piece])
+        for permission, types in _SHOWN.items()
+    ]
 )
-"""The events of the types that the caller's permissions show, organization by organization."""
+_nobody_elses = for_actor(
+    "(event.type <> ALL({}::text[]) OR (event.actor_kind, event.actor_id) = ({}::text, {}::uuid))",
+    lambda _: sorted(OWN),
+    lambda actor: actor.ref.kind.value,
+    lambda actor: actor.ref.id,
+)
+visible = ForActor(all_of([_shown, _nobody_elses.piece]))
+"""The events of the types that the caller's permissions show, organization by organization, without others' own."""
 
 
 def sees(actor: Actor, event: EventRow) -> bool:
     """Whether the caller may see the event: what `visible` says, of a row that is read already."""
     # A type that another version of the code writes is not in the table: nobody sees it here.
-    return NEEDED.get(cast(EventType, event.type)) in actor.permissions(event.org_id)
+    if NEEDED.get(cast(EventType, event.type)) not in actor.permissions(event.org_id):
+        return False
+    return event.type not in OWN or (event.actor_kind, event.actor_id) == (actor.ref.kind, actor.ref.id)
 
 
 by_ids = One(EVENTS, visible)

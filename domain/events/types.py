@@ -51,6 +51,7 @@ class EventType(StrEnum):
     ATTACHMENT_CREATED = "ATTACHMENT_CREATED"
     ATTACHMENT_UPDATED = "ATTACHMENT_UPDATED"
     ATTACHMENT_DELETED = "ATTACHMENT_DELETED"
+    JOB_FINISHED = "JOB_FINISHED"
 
 
 E, P = EventType, Permission
@@ -99,8 +100,12 @@ NEEDED: dict[EventType, Permission] = {
     E.ATTACHMENT_CREATED: P.ATTACHMENT_READ,
     E.ATTACHMENT_UPDATED: P.ATTACHMENT_READ,
     E.ATTACHMENT_DELETED: P.ATTACHMENT_READ,
+    E.JOB_FINISHED: P.ORG_READ,
 }
-"""The whole visibility of the log: an event whose type is not here is seen by nobody."""
+"""The visibility of the log: an event whose type is not here is seen by nobody."""
+
+OWN = frozenset({E.JOB_FINISHED})
+"""The types that nobody but their doer sees, whatever else anybody may do."""
 
 
 def types_seen_with(permission: Permission) -> list[EventType]:

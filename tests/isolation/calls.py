@@ -118,6 +118,7 @@ THINGS = {
     "subscriptionResume.organizationId": "organization",
     "notificationsMarkRead.ids": "notification",
     "notificationsMarkUnread.ids": "notification",
+    "jobCancel.id": "job",
 }
 
 # The world's token that goes into each argument of type String that takes one.

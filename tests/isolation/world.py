@@ -36,6 +36,7 @@ from tests.factories import (
 )
 from tests.links import issue, make_invitation, token_of
 from tests.notifications.telling import tell_all
+from tests.work.doing import ask_nobody
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,7 @@ async def make_world(marker: str, key: str) -> World:
             "invitation": invitation.id,
             "event": event["id"],
             "notification": notification["id"],
+            **await make_jobs(admin, tenant, marker),
         },
         {
             "slug": tenant.slug,
@@ -214,6 +216,19 @@ async def make_rows_after_commit(org_id: UUID) -> None:
         "VALUES (gen_random_uuid(), $1, now(), 5, 2, 4, 1, 9)",
         org_id,
     )
+
+
+async def make_jobs(person: Person, tenant: Tenant, marker: str) -> dict[str, UUID]:
+    """A job of the person that nobody has begun, and one that has left a file."""
+    waiting, finished = [await ask_nobody(person, tenant) for _ in range(2)]
+    await execute("UPDATE job SET message = $2 WHERE id = $1", waiting.id, marker)
+    await execute(
+        "UPDATE job SET status = 'SUCCEEDED', claim = id, result_filename = $2, result_type = 'text/csv', "
+        "result_size_bytes = 1, finished_at = now(), expires_at = now() + interval '7 days' WHERE id = $1",
+        finished.id,
+        f"{marker}.csv",
+    )
+    return {"job": waiting.id, "finished job": finished.id}
 
 
 async def make_session(person: Person) -> UUID:

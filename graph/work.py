@@ -1,0 +1,81 @@
+"""Jobs: what the viewer has asked for that takes long, how far it is, and what it has left."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+import strawberry
+
+from domain.adapters.storage import result_key
+from domain.base.clock import now
+from domain.base.permissions import Permission
+from domain.work import queries, service
+from domain.work.models import JobKind
+from domain.work.queries import JobRow
+from domain.work.states import JobStatus
+from graph.base.context import Info
+from graph.base.errors import UserError, mutation, no_errors
+from graph.base.fields import column, computed
+from graph.base.ids import parse_id
+from graph.base.nodes import Node
+
+strawberry.enum(JobStatus, description="Where a job stands.")
+strawberry.enum(JobKind, description="What a job does.")
+
+RESULT_URL_S = 300
+
+
+async def _result_url(root: JobRow, info: Info) -> str | None:
+    claim, filename, content_type, expires_at = root.claim, root.result_filename, root.result_type, root.expires_at
+    if claim is None or filename is None or content_type is None or expires_at is None or expires_at <= now():
+        return None
+    # Whose job it is has been asked when it was read; what they may do may have become less since they asked for it.
+    if Permission(root.permission) not in info.context.actor.permissions(root.org_id):
+        return None
+    return await info.context.adapters.storage.presign_get(
+        result_key(root.org_id, claim),
+        filename=filename,
+        content_type=content_type,
+        inline=False,
+        expires_s=RESULT_URL_S,
+    )
+
+
+@strawberry.type
+class Job(Node):
+    """Something that takes long. Seen by whoever asked for it, while they are in the organization."""
+
+    row: ClassVar[type[Any]] = JobRow
+    read: ClassVar = queries.by_ids
+
+    kind: JobKind = column("What is done.")
+    status: JobStatus = column("Where it stands.")
+    progress: float = column("How much of it is done, 0.0 to 1.0.")
+    message: str | None = column("What is being done while it runs; why it failed.", long=True)
+    result_url: str | None = computed(
+        _result_url,
+        needs=("org_id", "claim", "permission", "result_filename", "result_type", "expires_at"),
+        description="Signed for this viewer, good for five minutes; null unless it succeeded and left a file, after "
+        "seven days, and without the permission that it was asked for with. What was removed from the store by "
+        "hand is 404 there.",
+        long=True,
+    )
+    created_at: datetime = column("When it was asked for.")
+    finished_at: datetime | None = column("When it ended, one way or another.")
+
+
+@strawberry.type
+class JobPayload:
+    """The job."""
+
+    job: Job | None = strawberry.field(default=None, description="The job; null when it was refused.")
+    errors: list[UserError] = no_errors()
+
+
+@strawberry.type
+class JobMutations:
+    """Changes of jobs."""
+
+    @mutation
+    async def job_cancel(self, info: Info, id: strawberry.ID) -> JobPayload | None:
+        """Stop one of the viewer's jobs. CONFLICT when it has ended."""
+        return JobPayload(job=Job.of(await service.cancel(info.context.actor, parse_id(id, "job"))))
