@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
 
+from domain.adapters.watch import Recheck
 from domain.adapters.wiring import Adapters
 from domain.base import telemetry
 from domain.base.actor import Actor
@@ -15,7 +16,7 @@ from domain.base.permissions import Permission
 from domain.events import queries
 from domain.events.follow import Follower, Kept
 from domain.events.queries import EventRow
-from domain.notifications.follow import Inboxes, Recheck
+from domain.notifications.follow import Inboxes
 from graph.base.context import Info
 from graph.base.presence import Presence, Watched
 

@@ -11,10 +11,11 @@ import pytest
 
 from domain.adapters.bell import Bell
 from domain.adapters.pubsub import PubSub
+from domain.base.database import acting_for
 from domain.base.permissions import Permission, Role
 from domain.base.settings import Settings
 from domain.events.queries import EventRow
-from domain.notifications import cursors, queries, service
+from domain.notifications import cursors, service
 from domain.notifications.follow import PAGE
 from domain.organizations import api_keys
 from tests.events.live import begun, leaving_nothing, served, taken, until
@@ -198,7 +199,7 @@ async def test_what_is_told_by_a_process_that_serves_nobody_is_heard(
     settings: Settings, acme: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Only the bell that a worker has: the server's own and its looks are away.
-    monkeypatch.setattr("domain.notifications.follow.LOOK_EVERY_S", 3600.0)
+    monkeypatch.setattr("domain.adapters.watch.LOOK_EVERY_S", 3600.0)
     async with served(settings) as server, opened(server.address, acme.member.token) as socket:
         stream = await begun(socket, ADDED)
         events = await assignments(acme, acme.member, 3)
@@ -310,18 +311,18 @@ async def test_a_cursor_of_somebody_else_or_of_no_inbox_is_refused(
 async def test_a_stream_goes_on_though_the_database_was_away_for_a_look(
     address: str, acme: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reads, failed = queries.states_of, 0
+    failed = 0
 
-    async def sometimes(user_ids: Any) -> Any:
+    def sometimes(org_ids: Any) -> Any:
         nonlocal failed
-        if failed < 2 and isinstance(user_ids, set):
+        if failed < 2:
             failed += 1
             raise ConnectionError("away")
-        return await reads(user_ids)
+        return acting_for(org_ids)
 
     async with opened(address, acme.member.token) as socket:
         stream = await begun(socket, ADDED)
-        monkeypatch.setattr(queries, "states_of", sometimes)
+        monkeypatch.setattr("domain.adapters.watch.acting_for", sometimes)
         await assigned(acme, acme.member, 2)
         found = await taken(stream, 2)
 
