@@ -19,7 +19,7 @@ from graph.base.context import Info
 from graph.base.errors import UserError, mutation, no_errors
 from graph.base.fields import column, computed, subscription, to_one
 from graph.base.ids import parse_id
-from graph.base.live import inbox_of
+from graph.base.live import own_of
 from graph.base.nodes import Node, node_of
 from graph.events import Event
 from graph.identity import Actor
@@ -152,12 +152,12 @@ class NotificationSubscriptions:
         """
         user_id, followed = info.context.actor.require_person(), info.context.live.inboxes
         place = await followed.place(info.context.settings, user_id, after)
-        found: Any = inbox_of(info, lambda actor, recheck: followed.entries(actor, place, recheck))
+        found: Any = own_of(info, lambda actor, recheck: followed.entries(actor, place, recheck))
         return found  # type: ignore[no-any-return]
 
     @subscription
     async def unread_notification_count(self, info: Info) -> AsyncIterator[int]:
         """The current count at once, then every change; changes that follow each other fast may come as one."""
         info.context.actor.require_person()
-        found: Any = inbox_of(info, info.context.live.inboxes.counts)
+        found: Any = own_of(info, info.context.live.inboxes.counts)
         return found  # type: ignore[no-any-return]

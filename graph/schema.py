@@ -28,7 +28,7 @@ from graph.rate_limit import RateLimitQueries
 from graph.task_bulk import TaskBulkMutations
 from graph.task_changes import TaskSubscriptions
 from graph.tasks import TaskMutations, TaskQueries
-from graph.work import JobMutations
+from graph.work import JobMutations, JobSubscriptions
 from graph.workflow import WorkflowStateMutations
 
 # Arguments that mean the same wherever they stand.
@@ -85,7 +85,7 @@ class Mutation(
 
 
 @strawberry.type
-class Subscription(EventSubscriptions, TaskSubscriptions, NotificationSubscriptions):
+class Subscription(EventSubscriptions, TaskSubscriptions, NotificationSubscriptions, JobSubscriptions):
     """All that can be followed, over graphql-transport-ws."""
 
 

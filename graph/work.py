@@ -1,5 +1,6 @@
 """Jobs: what the viewer has asked for that takes long, how far it is, and what it has left."""
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -14,8 +15,9 @@ from domain.work.queries import JobRow
 from domain.work.states import JobStatus
 from graph.base.context import Info
 from graph.base.errors import UserError, mutation, no_errors
-from graph.base.fields import column, computed
+from graph.base.fields import column, computed, subscription
 from graph.base.ids import parse_id
+from graph.base.live import own_of
 from graph.base.nodes import Node
 
 strawberry.enum(JobStatus, description="Where a job stands.")
@@ -79,3 +81,20 @@ class JobMutations:
     async def job_cancel(self, info: Info, id: strawberry.ID) -> JobPayload | None:
         """Stop one of the viewer's jobs. CONFLICT when it has ended."""
         return JobPayload(job=Job.of(await service.cancel(info.context.actor, parse_id(id, "job"))))
+
+
+@strawberry.type
+class JobSubscriptions:
+    """Jobs as they go on."""
+
+    @subscription
+    async def job_updated(self, info: Info, id: strawberry.ID) -> AsyncIterator[Job]:
+        """The job as it stands, then every change until it ends.
+
+        Changes that follow each other fast may come as one. NOT_FOUND for what is no job of the viewer's.
+        """
+        job_id, jobs = parse_id(id, "job"), info.context.live.jobs
+        # Refused before it begins.
+        await queries.by_ids.get(info.context.actor, job_id)
+        found: Any = own_of(info, lambda actor, recheck: jobs.states(actor, job_id, recheck))
+        return found  # type: ignore[no-any-return]

@@ -12,6 +12,7 @@ from domain.base import database
 from domain.base.settings import Settings
 from domain.events import log
 from domain.notifications import service as inboxes
+from domain.work import service as work
 from jobs.broker import StreamBroker
 from jobs.cron import Cron
 from jobs.reactions import Reactions
@@ -68,11 +69,9 @@ async def run(
     worker = Worker(
         reactions.by_name, adapters, broker, concurrency or settings.database_pool_size - system_size(settings)
     )
-    # For who follows a log that a job has written to, or an inbox.
-    bells = [
-        asyncio.create_task(Bell(pubsub, commits).run())
-        for pubsub, commits in ((adapters.pubsub, log.grown), (adapters.inboxes, inboxes.changed))
-    ]
+    # For who follows a log that a job has written to, or an inbox, or a job.
+    told = ((adapters.pubsub, log.grown), (adapters.inboxes, inboxes.changed), (adapters.jobs, work.changed))
+    bells = [asyncio.create_task(Bell(pubsub, commits).run()) for pubsub, commits in told]
     works: dict[Part, Coroutine[Any, Any, None]] = {
         Part.RELAY: relay.run(),
         Part.WORKER: worker.run(ending, finish_within_s),

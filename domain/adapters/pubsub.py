@@ -13,6 +13,7 @@ from domain.base.errors import Unavailable
 
 LOGS = "planwire:log"
 INBOXES = "planwire:inbox"
+JOBS = "planwire:job"
 _ID_BYTES = 16
 # One connection rings and one listens.
 _CONNECTIONS = 2
@@ -24,7 +25,7 @@ log = structlog.get_logger("pubsub")
 
 
 class PubSub:
-    """Wake-ups between processes: ids of organizations whose logs grew, or on the other channel of people."""
+    """Wake-ups between processes: ids of organizations whose logs grew, on other channels of people or of jobs."""
 
     def __init__(self, url: str, channel: str = LOGS) -> None:
         self._channel = channel

@@ -13,7 +13,7 @@ from domain.adapters.mail_files import FileMail
 from domain.adapters.mail_resend import ResendMail
 from domain.adapters.mail_smtp import SmtpMail
 from domain.adapters.points import Points
-from domain.adapters.pubsub import INBOXES, PubSub
+from domain.adapters.pubsub import INBOXES, JOBS, PubSub
 from domain.adapters.slack import Slack
 from domain.adapters.storage import Storage
 from domain.adapters.storage_local import LocalStorage
@@ -34,6 +34,7 @@ class Adapters:
     throttle: Throttle
     pubsub: PubSub
     inboxes: PubSub
+    jobs: PubSub
     points: Points
     leases: Leases
     documents: StoredDocuments
@@ -59,6 +60,7 @@ class Adapters:
             throttle=Throttle(url),
             pubsub=PubSub(url),
             inboxes=PubSub(url, INBOXES),
+            jobs=PubSub(url, JOBS),
             points=Points(url),
             leases=Leases(url),
             documents=StoredDocuments(url),
@@ -78,6 +80,7 @@ class Adapters:
         await self.cache.close()
         await self.throttle.close()
         await self.inboxes.close()
+        await self.jobs.close()
         await self.pubsub.close()
         await self.storage.close()
         await self.mail.close()

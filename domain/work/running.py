@@ -98,7 +98,7 @@ async def perform(job_id: UUID, storage: Storage, does: Does, *, longest_s: floa
 
     async def make() -> tuple[Result | None, Stored | None]:
         if left is not None:
-            await storage.delete(left)
+            await _remove(left, storage)
         return await _made(job, progress, storage, does)
 
     progress = Progress()
@@ -108,7 +108,7 @@ async def perform(job_id: UUID, storage: Storage, does: Does, *, longest_s: floa
         await _succeed(job, result, stored)
     except _Gone:
         _log.info("a job was canceled, or is another's")
-        await _discard(job, storage)
+        await _remove(result_key(job.org_id, _claim(job)), storage)
     except asyncio.CancelledError:
         await _give_back(job)
         raise
@@ -221,10 +221,10 @@ async def _give_back(job: JobRow) -> None:
             await fetch(sql("UPDATE job SET attempts = attempts - 1 WHERE {} RETURNING id", _ours(job)), Row)
 
 
-async def _discard(job: JobRow, storage: Storage) -> None:
-    """Remove what the attempt may have left. Where this fails the upkeep does it."""
-    with suppress(RequestError):
-        await storage.delete(result_key(job.org_id, _claim(job)))
+async def _remove(key: str, storage: Storage) -> None:
+    """Remove what an attempt may have left. Where this fails it lies there until somebody looks for such."""
+    with suppress(Unavailable):
+        await storage.delete(key)
 
 
 def _ours(job: JobRow) -> Sql:

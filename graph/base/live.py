@@ -1,4 +1,4 @@
-"""What subscriptions share: who follows logs and inboxes, the watch over open sockets, the way to the reader."""
+"""What subscriptions share: who follows logs, inboxes and jobs, the watch over open sockets, the way to the reader."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -17,6 +17,7 @@ from domain.events import queries
 from domain.events.follow import Follower, Kept
 from domain.events.queries import EventRow
 from domain.notifications.follow import Inboxes
+from domain.work.follow import Jobs
 from graph.base.context import Info
 from graph.base.presence import Presence, Watched
 
@@ -29,17 +30,18 @@ class Live:
 
     follower: Follower
     inboxes: Inboxes
+    jobs: Jobs
     presence: Presence = field(default_factory=Presence)
 
     @classmethod
     def of(cls, adapters: Adapters) -> "Live":
         """Over the adapters. Nothing runs yet."""
-        return cls(Follower(adapters.pubsub), Inboxes(adapters.inboxes))
+        return cls(Follower(adapters.pubsub), Inboxes(adapters.inboxes), Jobs(adapters.jobs))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow and watch inside the block."""
-        work = [asyncio.create_task(each.run()) for each in (self.follower, self.inboxes, self.presence)]
+        work = [asyncio.create_task(each.run()) for each in (self.follower, self.inboxes, self.jobs, self.presence)]
         try:
             yield
         finally:
@@ -87,8 +89,8 @@ async def _seen(
                     await asyncio.sleep(0)
 
 
-async def inbox_of(info: Info, follow: Callable[[Actor, Recheck], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
-    """What `follow` gives of the viewer's own inbox. Raises Unauthenticated once the session has ended."""
+async def own_of(info: Info, follow: Callable[[Actor, Recheck], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
+    """What `follow` gives of something of the viewer's own. Raises Unauthenticated once the session or key has ended."""
     actor = info.context.actor
     with _standing(info, lambda: None) as standing:
         async with aclosing(follow(actor, standing.recheck)) as found:

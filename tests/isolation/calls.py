@@ -119,6 +119,7 @@ THINGS = {
     "notificationsMarkRead.ids": "notification",
     "notificationsMarkUnread.ids": "notification",
     "jobCancel.id": "job",
+    "jobUpdated.id": "job",
 }
 
 # The world's token that goes into each argument of type String that takes one.

@@ -23,7 +23,7 @@ def test_objects_that_count_are_rows() -> None:
     counted = {price.type.name for _, _, price in fields() if price.objects and price.type is not None}
 
     assert counted == {
-        *("Attachment", "BillingSubscription", "Invitation"),
+        *("Attachment", "BillingSubscription", "Invitation", "Job"),
         *("ApiKey", "Comment", "Event", "Membership", "Notification", "Organization", "Project", "Session", "Task"),
         *("TaskRelation", "User", "WorkflowState", "Label", "Viewer", "Preferences", "StateCount", "Actor", "Node"),
     }
@@ -100,6 +100,7 @@ def test_fields_that_are_asked_for_so_many() -> None:
         "Task.history": (("first",), 20),
         "Task.subtasks": (("first",), 20),
         "Viewer.assignedTasks": (("first",), 20),
+        "Viewer.jobs": (("first",), 20),
         "Viewer.notifications": (("first",), 20),
         "Viewer.organizations": (("first",), 20),
         "WorkflowState.tasks": (("first",), 20),
