@@ -18,12 +18,15 @@ from domain.deliveries import cleaning, invariants, metrics
 from domain.deliveries.ticks import EVERY_ORGANIZATION
 from domain.invitations.service import OVERDUE
 from domain.tasks.due import ORGANIZATIONS
+from domain.work.upkeep import ABANDONED, ENDED
 from jobs.attachments import strays, sweep
 from jobs.billing import nightly
 from jobs.billing_ticks import end_grace
 from jobs.handlers import TickHandler, tick
 from jobs.invitations import expire
 from jobs.notifications import remind
+from jobs.work import clean as clean_jobs
+from jobs.work import end_abandoned
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _log = structlog.get_logger("schedule")
@@ -82,4 +85,6 @@ SCHEDULE: Sequence[Line] = (
     Line(sweep, every=timedelta(days=1), at=timedelta(hours=4)),
     Line(strays, every=timedelta(days=1), at=timedelta(hours=5)),
     Line(remind, every=timedelta(minutes=5), organizations=ORGANIZATIONS),
+    Line(end_abandoned, every=timedelta(minutes=5), organizations=ABANDONED),
+    Line(clean_jobs, every=timedelta(days=1), at=timedelta(hours=2), organizations=ENDED),
 )

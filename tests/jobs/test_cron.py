@@ -61,6 +61,8 @@ def test_each_line_has_its_period() -> None:
         "deliveries.check": (timedelta(hours=1), timedelta(minutes=30)),
         "invitations.expire": (timedelta(minutes=5), timedelta(0)),
         "tasks.remind": (timedelta(minutes=5), timedelta(0)),
+        "work.end_abandoned": (timedelta(minutes=5), timedelta(0)),
+        "work.clean": (timedelta(days=1), timedelta(hours=2)),
         "billing.end_grace": (timedelta(minutes=5), timedelta(0)),
         "billing.reconcile": (timedelta(days=1), timedelta(hours=3)),
         "attachments.sweep": (timedelta(days=1), timedelta(hours=4)),
