@@ -27,6 +27,7 @@ REACTIONS: Mapping[EventType, tuple[EventHandler, ...]] = {
     EventType.MEMBERSHIP_CREATED: (billing.seats,),
     EventType.MEMBERSHIP_DELETED: (billing.seats,),
     EventType.SUBSCRIPTION_UPDATED: (billing.warn, billing.seats),
+    EventType.JOB_FINISHED: (notifications.fan_out,),
 }
 # Rows of ours name their handler themselves, by its name.
 ROWS: Sequence[RowHandler] = (attachments.check,)

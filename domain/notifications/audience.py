@@ -19,10 +19,12 @@ from domain.base.reads import One
 from domain.base.sql import Row, sql
 from domain.comments import queries as comments
 from domain.events.queries import EventRow
-from domain.events.types import NEEDED, EventType
+from domain.events.types import NEEDED, OWN, EventType
 from domain.notifications import subscriptions
 from domain.notifications.models import NotificationKind
 from domain.tasks import queries as tasks
+from domain.work.models import JobKind
+from domain.work.states import JobStatus
 
 Data = Mapping[str, Any]
 Rule = Callable[[Data], Awaitable[Iterable[UUID]] | Iterable[UUID]]
@@ -65,6 +67,11 @@ def _reminded(data: Data) -> list[UUID]:
     return _ids([data.get("assignee_id")])
 
 
+def _who_asked(data: Data) -> list[UUID]:
+    is_ready = data["kind"] == JobKind.REPORT and data["status"]["now"] == JobStatus.SUCCEEDED
+    return _ids([data.get("asked_by_id")]) if is_ready else []
+
+
 K = NotificationKind
 
 RULES: Mapping[str, tuple[tuple[NotificationKind, Rule], ...]] = {
@@ -73,6 +80,7 @@ RULES: Mapping[str, tuple[tuple[NotificationKind, Rule], ...]] = {
     EventType.COMMENT_UPDATED: ((K.MENTIONED, _newly_mentioned),),
     EventType.INVITATION_ACCEPTED: ((K.INVITATION_ACCEPTED, _inviter),),
     EventType.TASK_DUE_SOON: ((K.DUE_SOON, _reminded),),
+    EventType.JOB_FINISHED: ((K.REPORT_READY, _who_asked),),
 }
 
 # What must still be there, by the kind of an event's subject. Of other kinds nothing can go.
@@ -80,7 +88,7 @@ _SUBJECTS: Mapping[str, One[Any]] = {"task": tasks.by_ids, "comment": comments.b
 
 
 async def of(actor: Actor, event: EventRow) -> list[Listener]:
-    """Who is told of the event, each once; whoever did it is not.
+    """Who is told of the event, each once; whoever did it is not, but of an end of their own job.
 
     They stay members to the end of the open transaction. The actor is the system at work in the event's organization.
     Raises RuntimeError outside a transaction.
@@ -95,7 +103,8 @@ async def of(actor: Actor, event: EventRow) -> list[Listener]:
         named = rule(data)
         for user_id in await named if isinstance(named, Awaitable) else named:
             found.setdefault(user_id, kind)
-    if event.actor_kind == ActorKind.USER and event.actor_id is not None:
+    # The end of somebody's own job is told as their deed, and they have waited for it.
+    if event.type not in OWN and event.actor_kind == ActorKind.USER and event.actor_id is not None:
         found.pop(event.actor_id, None)
     present = await _who_see(event, list(found))
     return [Listener(user_id, kind) for user_id, kind in found.items() if user_id in present]

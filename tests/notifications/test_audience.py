@@ -139,6 +139,8 @@ def test_the_table_has_every_type_that_has_a_rule() -> None:
         "COMMENT_UPDATED",
         "INVITATION_ACCEPTED",
         "TASK_DUE_SOON",
+        # Its cases stand in tests/work/test_seeing.py.
+        "JOB_FINISHED",
     }
 
 
