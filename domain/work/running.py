@@ -36,7 +36,7 @@ MOST_ATTEMPTS = 3
 LONGEST_S = 3600.0
 # For the row handlers that perform: the job's own end comes first.
 HANDLER_TIMEOUT_S = LONGEST_S + 60.0
-GIVE_BACK_WITHIN_S = 2.0
+LEAVE_WITHIN_S = 2.0
 RESULTS_KEPT_FOR = timedelta(days=7)
 LONGEST_MESSAGE = 500
 CHUNK_BYTES = 1024 * 1024
@@ -68,7 +68,7 @@ class Progress:
         """The share that is done, from 0 to 1, and what is being done; without a message the last one stays."""
         self.share = min(max(share, 0.0), 1.0)
         if message is not None:
-            self.message = message[:LONGEST_MESSAGE]
+            self.message = _shown(message)
 
 
 Does = Callable[[JobRow, Progress], Awaitable[Result | None]]
@@ -108,9 +108,9 @@ async def perform(job_id: UUID, storage: Storage, does: Does, *, longest_s: floa
         await _succeed(job, result, stored)
     except _Gone:
         _log.info("a job was canceled, or is another's")
-        await _remove(result_key(job.org_id, _claim(job)), storage)
+        await _leave(job, storage)
     except asyncio.CancelledError:
-        await _give_back(job)
+        await _leave(job, storage)
         raise
     except Exception as fault:
         if limit.expired():
@@ -211,14 +211,25 @@ async def _succeed(job: JobRow, result: Result | None, stored: Stored | None) ->
 
 async def _fail(job: JobRow, message: str) -> None:
     async with tx():
-        await service.end(_ours(job), JobStatus.FAILED, message=message[:LONGEST_MESSAGE])
+        await service.end(_ours(job), JobStatus.FAILED, message=_shown(message))
 
 
-async def _give_back(job: JobRow) -> None:
-    """Count the attempt as none: its worker has to end. Where this fails it stays counted."""
+async def _leave(job: JobRow, storage: Storage) -> None:
+    """Let go of the job. Where it is still ours the worker has to end: the attempt is counted as none.
+
+    Where this fails it stays counted. What it has stored is removed here when no later attempt knows of it.
+    """
     with suppress(RequestError, TimeoutError):
-        async with asyncio.timeout(GIVE_BACK_WITHIN_S):
-            await fetch(sql("UPDATE job SET attempts = attempts - 1 WHERE {} RETURNING id", _ours(job)), Row)
+        async with asyncio.timeout(LEAVE_WITHIN_S):
+            given_back = sql("UPDATE job SET attempts = attempts - 1 WHERE {} RETURNING id", _ours(job))
+            if await fetch(given_back, Row):
+                return
+            succeeded = sql(
+                "SELECT FROM job WHERE id = {} AND claim = {} AND status = {}",
+                *(job.id, job.claim, JobStatus.SUCCEEDED.value),
+            )
+            if not await fetch(succeeded, Row):
+                await _remove(result_key(job.org_id, _claim(job)), storage)
 
 
 async def _remove(key: str, storage: Storage) -> None:
@@ -235,3 +246,8 @@ def _claim(job: JobRow) -> UUID:
     if job.claim is None:
         raise ValueError("the job is not claimed")
     return job.claim
+
+
+def _shown(message: str) -> str:
+    """What of the message a row can hold: a file or a program may have had a part in it."""
+    return message.encode(errors="replace").decode().replace("\0", "")[:LONGEST_MESSAGE]

@@ -167,6 +167,7 @@ async def test_a_job_that_was_canceled_while_it_waited_is_not_begun(
     [
         (Forbidden("REPORT_CREATE"), "This needs the permission REPORT_CREATE."),
         (UserErrors([Invalid("No such project."), Invalid("Too long.")]), "No such project.; Too long."),
+        (Invalid("a\0b\ud800" + "x" * 10_000), f"ab?{'x' * 497}"),
     ],
 )
 async def test_what_the_owner_is_to_know_ends_a_job_with_its_message(
