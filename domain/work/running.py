@@ -161,7 +161,8 @@ async def _while_ours(job: JobRow, progress: Progress, make: Coroutine[Any, Any,
         return making.result()
     finally:
         making.cancel()
-        await asyncio.wait((making,))
+        # Whatever it still says is nobody's any more.
+        await asyncio.gather(making, return_exceptions=True)
 
 
 async def _made(job: JobRow, progress: Progress, storage: Storage, does: Does) -> tuple[Result | None, Stored | None]:
