@@ -174,7 +174,7 @@ def person_of(world: World, role: Role) -> Person:
 
 
 async def call_as(world: World, field: Field, author: ActorRef, person: Person | None = None) -> Call:
-    """A call of the mutation that is valid for this caller: with a session, a comment, an upload and a job of theirs."""
+    """A call of the mutation that is valid for this caller: with a session, a comment, an upload, a job of theirs."""
     things = {} if person is None else await prepared(field.name, person)
     await bought(field.name, world)
     if person is not None and field.name == "sessionRevoke":

@@ -90,7 +90,7 @@ async def _seen(
 
 
 async def own_of(info: Info, follow: Callable[[Actor, Recheck], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
-    """What `follow` gives of something of the viewer's own. Raises Unauthenticated once the session or key has ended."""
+    """What `follow` gives of the viewer's own. Raises Unauthenticated once the session or key has ended."""
     actor = info.context.actor
     with _standing(info, lambda: None) as standing:
         async with aclosing(follow(actor, standing.recheck)) as found:
