@@ -25,6 +25,7 @@ from graph.notifications import NotificationMutations, NotificationSubscriptions
 from graph.organizations import OrganizationMutations, OrganizationQueries
 from graph.projects import ProjectMutations, ProjectQueries
 from graph.rate_limit import RateLimitQueries
+from graph.reports import ReportMutations
 from graph.task_bulk import TaskBulkMutations
 from graph.task_changes import TaskSubscriptions
 from graph.tasks import TaskMutations, TaskQueries
@@ -80,6 +81,7 @@ class Mutation(
     NotificationMutations,
     BillingMutations,
     JobMutations,
+    ReportMutations,
 ):
     """All that changes something. Mutations of one operation run one after the other."""
 

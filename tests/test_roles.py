@@ -88,6 +88,7 @@ NEEDED: dict[str, Permission | None] = {
     "subscriptionCancel": P.BILLING_MANAGE,
     "subscriptionResume": P.BILLING_MANAGE,
     "jobCancel": None,
+    "reportCreate": P.REPORT_CREATE,
 }
 
 # Who may not manage keys does not see those of others, so there is nothing to forbid; nor who may not invite.

@@ -119,6 +119,8 @@ THINGS = {
     "notificationsMarkRead.ids": "notification",
     "notificationsMarkUnread.ids": "notification",
     "jobCancel.id": "job",
+    "ReportCreateInput.organizationId": "organization",
+    "ReportCreateInput.projectId": "project",
     "jobUpdated.id": "job",
 }
 
@@ -175,6 +177,10 @@ VALUES: dict[str, Any] = {
     "AttachmentUploadCreateInput.contentType": "text/plain",
     "AttachmentUploadCreateInput.sizeBytes": 5,
     "AttachmentUploadCreateInput.sha256": hashlib.sha256(b"Probe").hexdigest(),
+    "ReportCreateInput.kind": "THROUGHPUT",
+    "ReportCreateInput.format": "CSV",
+    "ReportCreateInput.from": "2026-11-01",
+    "ReportCreateInput.to": "2026-11-30",
 }
 
 # Ids that are given although the schema does not require them, because the operation asks for them.

@@ -41,7 +41,7 @@ def made(shown: Document) -> tuple[Any, list[str]]:
     with closing(Report(shown)) as report:
         report.make(lambda _share: None)
         pdf = pypdfium2.PdfDocument(bytes(report.output()))
-    return pdf, [page.get_textpage().get_text_range() for page in pdf]
+    return pdf, [" ".join(page.get_textpage().get_text_range().split()) for page in pdf]
 
 
 def titled(titles: tuple[str, ...]) -> Document:
