@@ -40,21 +40,12 @@ def _name(root: Change) -> str:
     return to_camel_case(root.name)
 
 
-def _shown(value: Any, root: Change) -> Any:
-    """The value as the API has it elsewhere: ids are global."""
-    if isinstance(value, list):
-        return [_shown(item, root) for item in value]
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    return global_id(root.reference, UUID(value)) if root.reference and value is not None else value
-
-
 def _before(root: Change) -> Any:
-    return _shown(root.before, root)
+    return root.shown(root.before)
 
 
 def _after(root: Change) -> Any:
-    return _shown(root.after, root)
+    return root.shown(root.after)
 
 
 async def _node(value: Any, root: Change, info: Info) -> Any:

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import orjson
 
+from domain.base.ids import global_id
 from domain.events.log import CLASSES, fields_of
 from domain.events.queries import EventRow
 
@@ -21,6 +23,14 @@ class FieldChange:
     before: Any
     after: Any
     reference: str | None = None
+
+    def shown(self, value: Any) -> Any:
+        """One of its values as clients have it elsewhere: ids are global, instants are texts."""
+        if isinstance(value, list):
+            return [self.shown(item) for item in value]
+        if isinstance(value, datetime):
+            return value.isoformat().replace("+00:00", "Z")
+        return global_id(self.reference, UUID(value)) if self.reference and value is not None else value
 
 
 def of_event(row: EventRow) -> list[FieldChange]:

@@ -4,15 +4,11 @@ import re
 from uuid import UUID
 
 from domain.base.errors import BadInput
+from domain.base.ids import global_id as global_id
 
 _FORM = re.compile(r"([a-z]+(?:_[a-z]+)*)_([0-9a-f]{32})")
 # No row has it, so an id of another type leads where an unknown one leads.
 NOTHING = UUID(int=0)
-
-
-def global_id(kind: str, id: UUID) -> str:
-    """The id as clients know it."""
-    return f"{kind}_{id.hex}"
 
 
 def split_id(text: str, *path: str) -> tuple[str, UUID]:
