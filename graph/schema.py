@@ -17,6 +17,7 @@ from graph.billing import BillingQueries
 from graph.billing_changes import BillingMutations
 from graph.comments import CommentMutations
 from graph.events import EventQueries, EventSubscriptions
+from graph.exports import ExportMutations
 from graph.identity import IdentityMutations, IdentityQueries
 from graph.invitations import InvitationMutations, InvitationQueries
 from graph.labels import LabelMutations
@@ -78,6 +79,7 @@ class Mutation(
     LabelMutations,
     CommentMutations,
     AttachmentMutations,
+    ExportMutations,
     NotificationMutations,
     BillingMutations,
     JobMutations,

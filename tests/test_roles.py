@@ -42,6 +42,7 @@ NEEDED: dict[str, Permission | None] = {
     "apiKeyRevoke": P.API_KEYS_MANAGE,
     "organizationCreate": None,
     "organizationUpdate": P.ORG_UPDATE,
+    "organizationExport": P.ORG_UPDATE,
     "invitationCreate": P.INVITATIONS_MANAGE,
     "invitationResend": P.INVITATIONS_MANAGE,
     "invitationRevoke": P.INVITATIONS_MANAGE,

@@ -122,6 +122,7 @@ THINGS = {
     "ReportCreateInput.organizationId": "organization",
     "ReportCreateInput.projectId": "project",
     "jobUpdated.id": "job",
+    "organizationExport.organizationId": "organization",
 }
 
 # The world's token that goes into each argument of type String that takes one.
