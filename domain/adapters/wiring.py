@@ -1,6 +1,8 @@
 """Adapters: the bundle of outside systems, built once a process from Settings."""
 
+import importlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -17,12 +19,14 @@ from domain.adapters.pubsub import INBOXES, JOBS, PubSub
 from domain.adapters.slack import Slack
 from domain.adapters.storage import Storage
 from domain.adapters.storage_local import LocalStorage
-from domain.adapters.storage_s3 import S3Storage
 from domain.adapters.stripe import Stripe
 from domain.adapters.throttle import Throttle
 from domain.base.crypto import signing_key
 from domain.base.settings import Settings
 from domain.base.smtp_address import mail_host, smtp_server
+
+if TYPE_CHECKING:
+    from domain.adapters.storage_s3 import S3Storage
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,9 @@ def mail_of(settings: Settings, http: Http) -> Mail:
 def storage_of(settings: Settings) -> Storage:
     """Where files lie: the bucket of S3_BUCKET, else the data directory."""
     if settings.s3_bucket is not None:
-        return S3Storage(
+        # By its name and not at the top: its client takes half a second to import, and most processes have no bucket.
+        s3: type[S3Storage] = importlib.import_module("domain.adapters.storage_s3").S3Storage
+        return s3(
             bucket=settings.s3_bucket,
             region=settings.aws_region,
             endpoint_url=settings.s3_endpoint_url,

@@ -1,5 +1,7 @@
 """Which way mail takes and where files lie is the settings' choice, and nothing is lost in silence."""
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -94,3 +96,11 @@ async def test_files_lie_in_the_bucket_that_is_set(tmp_path: Path) -> None:
 
     assert [type(storage) for storage in storages] == [S3Storage, S3Storage]
     assert lines == []
+
+
+def test_a_client_that_nobody_set_is_not_imported() -> None:
+    # In a process of its own: others of this one may have imported it.
+    code = "import sys, planwire; print(sorted({'aiobotocore', 'botocore', 'fpdf', 'matplotlib'} & set(sys.modules)))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+
+    assert told.stdout == "[]\n"
