@@ -32,6 +32,8 @@ _TYPE_LENGTH_MAX = 255
 # They let a name look like another: "exe.txt" for what ends in "txt.exe". Source: Unicode Standard Annex 9, 2.
 _DIRECTIONS = dict.fromkeys([0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 _NOT_PLAIN = re.compile("[^A-Za-z0-9 ._-]")
+# Systems and browsers leave them out at the end of a name, in whatever order they stand.
+_DROPPED = re.compile(r"[\s.]+\Z")
 
 
 class Missing(DomainError):
@@ -178,4 +180,4 @@ def safe_filename(filename: str) -> str:
         # Control characters, halves of surrogate pairs, and the two separators that break lines.
         if unicodedata.category(each) not in ("Cc", "Cs", "Zl", "Zp")
     )
-    return shown.strip()[:FILENAME_LENGTH_MAX].rstrip(". ") or "file"
+    return _DROPPED.sub("", shown.strip()[:FILENAME_LENGTH_MAX]) or "file"

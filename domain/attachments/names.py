@@ -3,7 +3,7 @@
 import re
 from unicodedata import category
 
-from domain.adapters.storage import FILENAME_LENGTH_MAX, UPLOAD_BYTES_MAX, checked_type
+from domain.adapters.storage import FILENAME_LENGTH_MAX, UPLOAD_BYTES_MAX, checked_type, safe_filename
 from domain.base.errors import Faults
 
 RUNNABLE = frozenset(
@@ -41,10 +41,11 @@ def _fault_of_name(name: str) -> str | None:
         return "Must be a name without a path: no / and no \\."
     if any(category(each) in _UNSHOWN or each in _TURNING for each in name):
         return "Must not have control characters."
-    if not name.strip(". ").strip():
+    if all(each == "." or each.isspace() for each in name):
         return "Must have more than dots and spaces."
-    # Windows leaves dots and spaces at the end out.
-    ending = name.rstrip(". ").rpartition(".")
-    if ending[1] and ending[2].lower() in RUNNABLE:
-        return f"Programs cannot be attached, and .{ending[2].lower()} is taken for one."
+    # The name that it is saved by; some browsers leave out what cannot be seen as well.
+    saved = safe_filename("".join(each for each in name if category(each) != "Cf"))
+    _, dot, ending = saved.rpartition(".")
+    if dot and ending.lower() in RUNNABLE:
+        return f"Programs cannot be attached, and .{ending.lower()} is taken for one."
     return None
