@@ -1,7 +1,7 @@
 """The same by real workers: what one leaves that is killed in the middle, another one ends, once."""
 
-import asyncio
 import signal
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -9,21 +9,21 @@ import pytest
 from domain.adapters.wiring import Adapters
 from domain.attachments import service
 from domain.base.settings import Settings
-from tests.attachments.dying import dying
 from tests.attachments.uploading import COMPLETE, DELETE, HANDLERS, Desk, File, picture
-from tests.jobs.crew import leave_the_past, until
+from tests.jobs.crew import Crew, crew, end_leases, ended, leave_the_past, until
 from tests.jobs.working import working
 
 PICTURE = File(picture(), "a.png", "image/png")
 
 
-@pytest.fixture(autouse=True)
-async def nothing_else(settings: Settings, adapters: Adapters) -> None:
-    """Let these workers have this alone to do."""
-    await leave_the_past(settings)
+@pytest.fixture
+async def workers(settings: Settings, adapters: Adapters) -> AsyncIterator[Crew]:
+    """Starts workers over the files of the application under test."""
+    async with crew(settings, settings.data_dir) as found:
+        yield found
 
 
-async def ended(desk: Desk) -> dict[str, Any] | None:
+async def pictured(desk: Desk) -> dict[str, Any] | None:
     """The one attachment, once its thumbnail is there."""
     (found,) = await desk.listed()
     return found if found["thumbnailUrl"] is not None else None
@@ -31,17 +31,23 @@ async def ended(desk: Desk) -> dict[str, Any] | None:
 
 @pytest.mark.parametrize("at_once_bytes", [1, service.AT_ONCE_BYTES], ids=["in its check", "in its thumbnail"])
 async def test_what_a_killed_worker_leaves_is_done_by_another(
-    desk: Desk, settings: Settings, adapters: Adapters, monkeypatch: pytest.MonkeyPatch, at_once_bytes: int
+    workers: Crew,
+    desk: Desk,
+    settings: Settings,
+    adapters: Adapters,
+    monkeypatch: pytest.MonkeyPatch,
+    at_once_bytes: int,
 ) -> None:
     monkeypatch.setattr(service, "AT_ONCE_BYTES", at_once_bytes)
     id = await desk.sent(PICTURE)
-    await desk.member.client.done(COMPLETE, id=id)
 
-    with dying(settings) as process:
-        status = await asyncio.to_thread(process.wait, 90)
-        left = await desk.listed()
-        async with working(settings, adapters, HANDLERS):
-            found = await until(lambda: ended(desk))
+    process = await workers.start("--only", "relay,worker", "--reactions", "tests.attachments.dying")
+    await desk.member.client.done(COMPLETE, id=id)
+    status = await ended(process)
+    left = await desk.listed()
+    await end_leases(desk.org_id)
+    async with working(settings, adapters, HANDLERS):
+        found = await until(lambda: pictured(desk))
 
     assert status == -signal.SIGKILL
     assert [each["thumbnailUrl"] for each in left] == [None]
@@ -51,9 +57,10 @@ async def test_what_a_killed_worker_leaves_is_done_by_another(
 
 
 async def test_from_the_upload_to_the_end(desk: Desk, settings: Settings, adapters: Adapters) -> None:
+    await leave_the_past(settings)
     async with working(settings, adapters, HANDLERS):
         made = await desk.completed(PICTURE)
-        await until(lambda: ended(desk))
+        await until(lambda: pictured(desk))
         await desk.member.client.done(DELETE, id=made["id"])
 
         async def is_gone() -> bool:
