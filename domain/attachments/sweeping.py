@@ -19,6 +19,7 @@ from domain.base.database import Door, fetch, fetch_value, system_fetch, tx
 from domain.base.permissions import Permission
 from domain.base.sql import Row, Sql, sql
 from domain.tasks import queries as tasks
+from domain.work import queries as jobs
 
 AT_ONCE = 200
 ORPHANED_AFTER = timedelta(days=1)
@@ -88,30 +89,33 @@ async def _ids(condition: Sql) -> list[UUID]:
 
 
 async def _remove_orphans(actor: Actor, org_id: UUID, at: datetime, storage: Storage, swept: Swept) -> int:
-    """Remove the organization's objects that no row wants; how many old READY attachments have their bytes."""
+    """Remove the organization's objects that no row wants; how many old READY attachments have their bytes.
+
+    What an attempt at a job left and its process could not remove any more is among them: an attempt writes within an
+    hour, so a day later its object is the job's result or nobody's.
+    """
     with_bytes = 0
     async for batch in _batches(storage.list(f"org/{org_id}/")):
         listed = [(stored, *_parts(stored.key)) for stored in batch]
         rows = await queries.by_ids(
             actor, list({id for _, _, id in listed}), ("id", "status", "has_thumbnail", "created_at")
         )
+        results = await jobs.claimed(actor, [id for _, kind, id in listed if kind == "results"])
         for stored, kind, id in listed:
             row = rows.get(id)
+            is_kept = id in results if kind == "results" else _is_kept(kind, row)
             if kind == "attachments" and row is not None and row.status == Status.READY:
                 with_bytes += row.created_at < at - ORPHANED_AFTER
-            elif not _is_kept(kind, row) and stored.modified_at < at - ORPHANED_AFTER:
+            elif not is_kept and stored.modified_at < at - ORPHANED_AFTER:
                 await storage.delete(stored.key)
                 swept.removed += 1
     return with_bytes
 
 
 def _is_kept(kind: str, row: AttachmentRow | None) -> bool:
-    if kind == "attachments":
-        return row is not None and row.status != Status.REJECTED
-    if kind == "thumbnails":
-        return row is not None and row.has_thumbnail
-    # Somebody else's.
-    return True
+    if row is None:
+        return False
+    return row.status != Status.REJECTED if kind == "attachments" else row.has_thumbnail
 
 
 def _parts(key: str) -> tuple[str, UUID]:

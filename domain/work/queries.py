@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 
+from domain.base.actor import Actor
 from domain.base.database import fetch
 from domain.base.paging import Key, KeyKind, Order, PageRequest, request
 from domain.base.permissions import Permission
@@ -74,3 +75,12 @@ async def versions_of(ids: Collection[UUID]) -> dict[UUID, int]:
     """Job -> a number that goes up with every change; one that is not there, or not the tenant's, is left out."""
     found = await fetch(sql("SELECT id, version FROM job WHERE id = ANY({}::uuid[])", list(ids)), Row)
     return {row["id"]: row["version"] for row in found}
+
+
+async def claimed(actor: Actor, ids: Collection[UUID]) -> set[UUID]:
+    """Those of the ids that a job of the actor's organizations names as its attempt, whose result is kept."""
+    named = sql(
+        "SELECT claim FROM job WHERE org_id = ANY({}::uuid[]) AND claim = ANY({}::uuid[])",
+        *(list(actor.standings), list(ids)),
+    )
+    return {row["claim"] for row in await fetch(named, Row)}

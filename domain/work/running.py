@@ -234,7 +234,7 @@ async def _leave(job: JobRow, storage: Storage) -> None:
 
 
 async def _remove(key: str, storage: Storage) -> None:
-    """Remove what an attempt may have left. Where this fails it lies there until somebody looks for such."""
+    """Remove what an attempt may have left. Where this fails it lies there until the sweep of the second night."""
     with suppress(Unavailable):
         await storage.delete(key)
 

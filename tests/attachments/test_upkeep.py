@@ -21,6 +21,7 @@ from domain.base.errors import TransitionNotAllowed
 from tests.attachments.uploading import COMPLETE, DELETE, NOTES, Desk, File, picture, uuid_of
 from tests.factories import execute, rows
 from tests.tasks.board import id_of, refusals, unchanged
+from tests.work.doing import ask_nobody
 
 LARGE = File(b"line\n" * 10, "large.txt")
 
@@ -173,13 +174,15 @@ async def one() -> AsyncIterator[bytes]:
 async def test_objects_without_a_row_end_when_they_are_a_day_old(desk: Desk) -> None:
     kept = await desk.completed(File(picture(), "a.png", "image/png"))
     await desk.work()
-    strays = [attachment_key(desk.org_id, new_id()), thumbnail_key(desk.org_id, new_id())]
-    of_a_job = result_key(desk.org_id, new_id())
+    strays = [make(desk.org_id, new_id()) for make in (attachment_key, thumbnail_key, result_key)]
     # The thumbnail of what has none, and the bytes of what was rejected, sent once more behind the job.
     plain = await desk.completed()
     rejected = await desk.completed(File(b"no picture", "a.png", "image/png"))
     await desk.work()
     strays += [thumbnail_key(desk.org_id, uuid_of(plain["id"])), attachment_key(desk.org_id, uuid_of(rejected["id"]))]
+    job, claim = await ask_nobody(desk.member, desk.board.tenant), new_id()
+    await execute("UPDATE job SET claim = $1 WHERE id = $2", claim, job.id)
+    of_a_job = result_key(desk.org_id, claim)
     for key in (*strays, of_a_job):
         await desk.storage.write(key, one(), content_type="text/plain")
     before = await listed(desk.storage, desk.org_id)
