@@ -24,6 +24,8 @@ PICTURED = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 # More bytes than a picture of MOST_PIXELS has, as cameras write them.
 LARGEST_PICTURE_BYTES = 100 * 1024**2
 LIMITS = Limits(memory_bytes=768 * 1024**2, cpu_s=20, wall_s=40.0, file_bytes=1024**2)
+# A worker does more than this at once, and the memory of each child is much.
+_open = asyncio.Semaphore(2)
 _MODULE = "domain.attachments.thumbnailing"
 _log = structlog.get_logger("attachments")
 
@@ -39,7 +41,8 @@ async def make(actor: Actor, attachment_id: UUID, storage: Storage) -> None:
         return
     key = thumbnail_key(row.org_id, row.id)
     with tempfile.TemporaryDirectory(prefix="planwire-thumbnail-") as folder:
-        target = await _made(row, storage, Path(folder))
+        async with _open:
+            target = await _made(row, storage, Path(folder))
         if target is None:
             return
         await storage.write(key, _whole(target), content_type=THUMBNAIL_TYPE)

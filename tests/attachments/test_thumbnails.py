@@ -1,5 +1,6 @@
 """Thumbnails: of whom, how large, with what in them, and that hostile pictures end without one."""
 
+import asyncio
 import io
 import struct
 import zlib
@@ -9,7 +10,10 @@ import pytest
 from PIL import Image
 
 from domain.attachments import thumbnailing, thumbnails
+from domain.base import confined
+from domain.base.actor import Actor
 from domain.base.confined import Exceeded, Failed, Limits, run
+from domain.base.database import acting_for
 from tests.attachments.uploading import DELETE, Desk, File, picture, uuid_of
 from tests.factories import rows
 
@@ -161,6 +165,28 @@ async def test_a_child_that_would_take_more_memory_is_ended(tmp_path: Any) -> No
         await run("domain.attachments.thumbnailing", [str(source), str(tmp_path / "out")], limits)
 
     assert not (tmp_path / "out").exists()
+
+
+async def test_of_many_pictures_two_are_open_at_a_time(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [await desk.completed(File(picture(), f"{n}.png", "image/png")) for n in range(5)]
+    running: list[int] = [0]
+    two = asyncio.Event()
+
+    async def counted(*told: Any) -> None:
+        running.append(running[-1] + 1)
+        if running[-1] == 2:
+            two.set()
+        await two.wait()
+        await run(*told)
+        running.append(running[-1] - 1)
+
+    monkeypatch.setattr(confined, "run", counted)
+    with acting_for([desk.org_id]):
+        actor = Actor.system(desk.org_id)
+        await asyncio.gather(*(thumbnails.make(actor, uuid_of(each["id"]), desk.storage) for each in made))
+
+    assert max(running) == 2
+    assert [await desk.stored(each["id"]) for each in made] == [(True, True)] * 5
 
 
 async def test_only_pictures_that_are_known_are_opened(desk: Desk, tmp_path: Any) -> None:
