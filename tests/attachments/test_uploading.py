@@ -365,6 +365,29 @@ async def test_a_deleted_attachment_leaves_nothing(desk: Desk) -> None:
     assert await desk.facts() == ["ATTACHMENT_CREATED", "ATTACHMENT_UPDATED", "ATTACHMENT_DELETED"]
 
 
+async def test_what_is_sent_after_the_end_is_nobodys_and_ends_with_the_night(desk: Desk) -> None:
+    """The address of an upload cannot be taken back."""
+    deleted = await desk.announced()
+    await desk.member.client.done(DELETE, id=deleted["attachment"]["id"])
+    rejected = await desk.announced(picture := File(b"no picture", "a.png", "image/png"))
+    await desk.send(rejected["upload"], picture.body)
+    await desk.member.client.done(COMPLETE, id=rejected["attachment"]["id"])
+    await desk.work()
+
+    answers = [await desk.send(deleted["upload"], NOTES.body), await desk.send(rejected["upload"], picture.body)]
+    completed = await desk.member.client.run(COMPLETE, id=deleted["attachment"]["id"])
+    again = (await desk.member.client.done(COMPLETE, id=rejected["attachment"]["id"]))["attachment"]
+    ids = [each["attachment"]["id"] for each in (deleted, rejected)]
+    there = [await desk.stored(id) for id in ids]
+    await desk.sweep(now() + timedelta(days=1, seconds=5))
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert completed.codes == ["NOT_FOUND"]
+    assert (again["status"], again["downloadUrl"]) == ("REJECTED", None)
+    assert there == [(True, False)] * 2
+    assert [await desk.stored(id) for id in ids] == [(False, False)] * 2
+
+
 async def test_the_room_of_a_task_that_is_deleted_is_free_at_once(desk: Desk) -> None:
     made = await desk.completed()
     document = "mutation ($id: ID!) { taskDelete(id: $id) { deletedId errors { code } } }"
