@@ -1,20 +1,20 @@
 """A ZIP that is written and read at the same time: nobody ever has the whole of it.
 
-`fill` adds entries in a task of its own, which may hold a transaction; what it adds waits in a short queue. A thread
-compresses what comes out there (stream-zip), and whoever iterates `zipped` takes what that makes. When they stop,
-`fill` is cancelled and the thread is told that nothing comes any more; when `fill` fails, they get what it raised.
+`fill` adds entries in a task of its own, which may hold a transaction; what it adds waits in a short queue. A thread of
+this archive's own compresses what comes out there (stream-zip), and whoever iterates `zipped` takes what that makes.
+When they stop, `fill` is cancelled and the thread is told that nothing comes any more; when `fill` fails, they get what
+it raised.
 """
 
 import asyncio
 import hashlib
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
 
-from stream_zip import ZIP_64, ZIP_AUTO, AsyncMemberFile, Method, async_stream_zip
+from stream_zip import ZIP_64, ZIP_AUTO, MemberFile, Method, stream_zip
 
 # Chunks that wait between who adds them and the thread.
 _WAITING = 4
@@ -55,6 +55,7 @@ class Archive:
 
     def __init__(self, at: datetime) -> None:
         self._at = at
+        self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[_Begin | bytes | _End | BaseException] = asyncio.Queue(_WAITING)
 
     async def add(self, path: str, chunks: AsyncIterable[bytes], *, compress: bool = True) -> Written:
@@ -77,17 +78,17 @@ class Archive:
         else:
             await self._queue.put(_End())
 
-    async def members(self) -> AsyncIterator[AsyncMemberFile]:
-        """The entries, each to be read to its end before the next."""
-        while isinstance(begin := await self._next(), _Begin):
+    def members(self) -> Iterator[MemberFile]:
+        """The entries, each to be read to its end before the next. For the thread: it waits."""
+        while isinstance(begin := self._next(), _Begin):
             yield begin.path, self._at, _MODE, begin.method, self._chunks()
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        while isinstance(chunk := await self._next(), bytes):
+    def _chunks(self) -> Iterator[bytes]:
+        while isinstance(chunk := self._next(), bytes):
             yield chunk
 
-    async def _next(self) -> _Begin | bytes | _End:
-        item = await self._queue.get()
+    def _next(self) -> _Begin | bytes | _End:
+        item = asyncio.run_coroutine_threadsafe(self._queue.get(), self._loop).result()
         if isinstance(item, BaseException):
             raise item
         return item
@@ -103,15 +104,21 @@ async def zipped(fill: Fill, at: datetime) -> AsyncIterator[bytes]:
     """The archive of all that `fill` adds, its entries dated `at`. Raises what `fill` raises."""
     archive = Archive(at)
     filling = asyncio.create_task(archive.filled(fill))
-    stream = async_stream_zip(archive.members(), get_compressobj=_deflate)
+    # Not one of the event loop's: it waits as long as `fill` does, and those who ask for a thread would wait as well.
+    thread, stream = ThreadPoolExecutor(1, "zip"), iter(stream_zip(archive.members(), get_compressobj=_deflate))
     try:
-        async with aclosing(cast("AsyncGenerator[bytes, None]", stream)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        while True:
+            step = asyncio.get_running_loop().run_in_executor(thread, next, stream, None)
+            if (chunk := await asyncio.shield(step)) is None:
+                return
+            yield chunk
     finally:
         filling.cancel()
         await asyncio.wait([filling])
         archive.abandon()
+        # It ends at once now, or when a chunk is compressed.
+        await asyncio.wait([step])
+        thread.shutdown(wait=False)
 
 
 def _deflate() -> "zlib._Compress":

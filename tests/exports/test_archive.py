@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 import os
+import threading
 import tracemalloc
 import zipfile
 from collections.abc import AsyncIterator
@@ -95,16 +96,33 @@ async def test_who_is_cut_off_while_reading_stops_the_filling() -> None:
 
 
 async def test_no_thread_waits_on_behind_who_was_cut_off() -> None:
-    async def cut_off() -> None:
-        filler = _Waiting()
-        reading = asyncio.create_task(_read(zipped(filler.fill, AT)))
-        await filler.has_begun.wait()
-        reading.cancel()
-        await asyncio.wait([reading])
+    filler, others = _Waiting(), set(threading.enumerate())
+    reading = asyncio.create_task(_read(zipped(filler.fill, AT)))
+    await filler.has_begun.wait()
+    (thread,) = [each for each in threading.enumerate() if each not in others and each.name.startswith("zip")]
 
-    # A loop ends only when its threads have.
+    reading.cancel()
+    await asyncio.wait([reading])
+
     async with asyncio.timeout(60):
-        await asyncio.to_thread(asyncio.run, cut_off())
+        await asyncio.to_thread(thread.join)
+
+
+async def test_archives_that_wait_leave_threads_to_others() -> None:
+    # More than the event loop ever has threads for all.
+    fillers = [_Waiting() for _ in range(33)]
+    reading = [asyncio.create_task(_read(zipped(filler.fill, AT))) for filler in fillers]
+    await asyncio.gather(*(filler.has_begun.wait() for filler in fillers))
+
+    async with asyncio.timeout(60):
+        # Each comes behind all that has been asked of threads by then.
+        for _ in range(100):
+            await asyncio.to_thread(AT.isoformat)
+
+    for each in reading:
+        each.cancel()
+    await asyncio.wait(reading)
+    assert all(filler.is_stopped for filler in fillers)
 
 
 async def test_bytes_of_any_number_pass_through_little_memory(request: pytest.FixtureRequest) -> None:
