@@ -13,7 +13,7 @@ from jobs.handlers import row_handler
 _LONGEST_S = 4 * 3600.0
 
 
-@row_handler(exports.HANDLER, timeout_s=_LONGEST_S + 60)
+@row_handler(exports.HANDLER, timeout_s=_LONGEST_S + 60, is_long=True)
 async def make(_actor: Actor, job_id: UUID, adapters: Adapters, _delivery_id: UUID) -> None:
     """Make the archive and keep it for whoever asked."""
     does = partial(exports.make, storage=adapters.storage)

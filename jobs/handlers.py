@@ -57,6 +57,8 @@ class AnyHandler:
     timeout_s: float = TIMEOUT_S
     # Its lease has to be kept while it runs. A row that is locked by a transaction needs none.
     is_outside: bool = True
+    # Takes minutes or hours: only half of a worker's places are for such, so that nobody's mail waits for a report.
+    is_long: bool = False
     # Whether this deployment wants it: whether deliveries are made for it at all.
     is_wanted: Callable[[Settings], bool] = lambda _settings: True
 
@@ -154,7 +156,7 @@ def personal_handler(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[On
     return made
 
 
-def row_handler(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnRow], RowHandler]:
+def row_handler(name: str, *, timeout_s: float = TIMEOUT_S, is_long: bool = False) -> Callable[[OnRow], RowHandler]:
     """See above."""
 
     def made(run: OnRow) -> RowHandler:
@@ -162,7 +164,7 @@ def row_handler(name: str, *, timeout_s: float = TIMEOUT_S) -> Callable[[OnRow],
             with _acting_in(claim) as actor:
                 await run(actor, claim.source_id, adapters, claim.id)
 
-        return RowHandler(name, does, timeout_s)
+        return RowHandler(name, does, timeout_s, is_long=is_long)
 
     return made
 

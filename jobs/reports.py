@@ -12,7 +12,7 @@ from domain.work import running
 from jobs.handlers import row_handler
 
 
-@row_handler(service.HANDLER, timeout_s=running.HANDLER_TIMEOUT_S)
+@row_handler(service.HANDLER, timeout_s=running.HANDLER_TIMEOUT_S, is_long=True)
 async def make(_actor: Actor, job_id: UUID, adapters: Adapters, _delivery_id: UUID) -> None:
     """Make the report, and leave it in storage."""
     # It lasts until the file has been taken from it.

@@ -3,6 +3,7 @@
 For each: claim the row; perform; note what became of it; acknowledge. What fails is tried again after a pause that
 grows, and is dead after TRIES attempts, or at once when its handler gives up. A handler that runs past its time-out has
 failed. What else happens:
+- it may take long, and half of this worker's places are taken by such: it is given back, and comes again soon.
 - the row is somebody else's, has ended, or is not due: nothing is done; rows are queued again when their time comes.
 - the process dies: the attempt was counted. The lease of an outside handler, or the lock of one of ours, ends, and the
   entry passes to another worker by then. One whose handler kills each of its workers is dead after TRIES of them.
@@ -37,6 +38,8 @@ FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(hours=1)
 # 5 s, 15 s, 45 s ... the eighth attempt comes about an hour after the first.
 PAUSE_GROWTH = 3
+# Of one that may take long, where there is no place for it.
+LONG_PAUSE = timedelta(seconds=2)
 KEEP_EVERY_S = 0.7
 RELEASE_WITHIN_S = 3.0
 AGAIN_AFTER_S, AGAIN_AT_MOST_S = 0.1, 1.0
@@ -100,12 +103,21 @@ class Worker:
     async def _deliver(self, delivery_id: UUID, org_id: UUID | None) -> None:
         """Do one delivery. Nothing but a cancellation, or a database that is away, gets out of here."""
         claim = await claims.claim(delivery_id, org_id)
-        if claim is not None:
+        if claim is not None and self._is_long(claim) and self._has_no_place_for_long():
+            await claims.release(claim, LONG_PAUSE)
+        elif claim is not None:
             told = telemetry.about.set({"job_id": claim.id, "handler": claim.handler, "attempt": claim.attempt})
             try:
                 await self._attempt(claim)
             finally:
                 telemetry.about.reset(told)
+
+    def _is_long(self, claim: Claim) -> bool:
+        handler = self._handlers.get(claim.handler)
+        return handler is not None and handler.is_long
+
+    def _has_no_place_for_long(self) -> bool:
+        return sum(map(self._is_long, self._running.values())) >= max(1, self._concurrency // 2)
 
     async def _attempt(self, claim: Claim) -> None:
         # A task of its own: Taskiq would take a cancellation for the job's own failure.

@@ -130,9 +130,10 @@ async def bury(claim: Claim, error: BaseException) -> None:
     )
 
 
-async def release(claim: Claim) -> None:
-    """Give it back as if it had not been taken. Raises Unavailable; Timeout."""
-    await _end(claim, sql("claim = NULL, attempts = attempts - 1, available_at = now(), queue_at = now()"))
+async def release(claim: Claim, pause: timedelta = timedelta()) -> None:
+    """Give it back as if it had not been taken, for whoever takes it after the pause. Raises Unavailable; Timeout."""
+    given = "claim = NULL, attempts = attempts - 1, available_at = now() + {}, queue_at = now() + {}"
+    await _end(claim, sql(given, pause, pause))
 
 
 async def event_of(claim: Claim) -> EventRow | None:

@@ -11,13 +11,15 @@ from jobs.reactions import Reactions
 from jobs.relay import Relay
 from jobs.worker import Worker
 
+WORKING_AT_ONCE = 4
+
 
 @contextlib.asynccontextmanager
 async def working(settings: Settings, adapters: Adapters, reactions: Reactions) -> AsyncIterator[None]:
     """What is committed is relayed and done, inside the block."""
     broker, ending = StreamBroker(str(settings.redis_url)), asyncio.Event()
     relay = asyncio.create_task(Relay(reactions, settings, adapters.pubsub, broker).run())
-    worker = asyncio.create_task(Worker(reactions.by_name, adapters, broker, 4).run(ending, 5.0))
+    worker = asyncio.create_task(Worker(reactions.by_name, adapters, broker, WORKING_AT_ONCE).run(ending, 5.0))
     try:
         yield
     finally:
