@@ -33,7 +33,8 @@ README = """This archive holds the data of one organization, as Planwire had the
                API; a field that ends in "Id" names a line of another file. Instants are in UTC, by ISO 8601.
 files/         What was attached to tasks, in a folder for each attachment, named by its id. Names are changed where
                some system could not take them; attachments.jsonl has them as they were.
-events.jsonl   All that ever happened, in order, with the values before and after where they were not erased.
+events.jsonl   What ever happened, in order, with the values before and after where they were not erased. Numbers are
+               left out where the event is another person's alone.
 manifest.json  The moment, the number of the last event, and of each file here how many lines and bytes it has and its
                SHA-256; under "missing" what is not here, and why.
 

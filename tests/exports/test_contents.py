@@ -13,12 +13,14 @@ from domain.base.row_security import GLOBAL_TABLES, tenant_column
 from domain.base.settings import Settings
 from domain.exports.entities import ENTITIES
 from domain.organizations import api_keys, memberships
+from domain.work import service as work
 from tests.billing.paying import selling
 from tests.exports.archives import export, export_as, make_file
 from tests.factories import Tenant, execute, make_project, make_task, rows
 from tests.isolation.layers import without_policies
 from tests.isolation.ledger import open_ledger
 from tests.isolation.world import World, make_world, point_at
+from tests.work.doing import ask_nobody, id_of
 
 SECRET = "do-not-tell"  # noqa: S105
 
@@ -118,6 +120,20 @@ async def test_who_has_left_keeps_their_name_and_not_their_address(acme: Tenant,
     assert (left["userName"], left["userEmail"]) == ("Guest Acme", None)
     assert left["endedAt"] is not None
     assert acme.guest.email.encode() not in b"".join(read.entries.values())
+
+
+async def test_what_others_have_asked_for_is_in_no_archive(acme: Tenant, adapters: Adapters) -> None:
+    ended = {}
+    for person in (acme.member, acme.admin):
+        job = ended[person] = await ask_nobody(person, acme)
+        async with person.acting() as actor:
+            await work.cancel(actor, job.id)
+
+    read = await export(acme.admin, acme, adapters)
+
+    assert [(line["seq"], line["subjectId"]) for line in read.lines("events")] == [(2, id_of(ended[acme.admin]))]
+    everything = b"".join(read.entries.values())
+    assert id_of(ended[acme.member]).encode() not in everything
 
 
 async def test_no_secret_is_in_an_archive(world: World, adapters: Adapters) -> None:
