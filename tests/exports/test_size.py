@@ -45,17 +45,34 @@ async def test_memory_stays_while_rows_and_files_grow(
     assert [message for _, message in told if message][-1] == "File 1 of 1"
 
 
-async def _fill(tenant: Tenant, adapters: Adapters, *, tasks: int, file_bytes: int) -> None:
-    """So many tasks, each with a description of 1,000 characters, and a file of so many bytes."""
+async def test_memory_stays_small_however_long_the_texts_are(acme: Tenant, adapters: Adapters) -> None:
+    await _fill(acme, adapters, tasks=400, file_bytes=MIB, characters=100_000)
+
+    async with acme.admin.acting() as actor:
+        contents = Contents(actor, acme.org_id, adapters.storage, lambda *_: None)
+        tracemalloc.start()
+        try:
+            async for _ in zipped(contents.fill, now()):
+                pass
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    # Of 40 MB.
+    assert peak < 2 * MOST_MEMORY
+
+
+async def _fill(tenant: Tenant, adapters: Adapters, *, tasks: int, file_bytes: int, characters: int = 1000) -> None:
+    """So many tasks, each with a description of so many characters, and a file of so many bytes."""
     project = await make_project(tenant.admin, tenant)
     task = await make_task(tenant.admin, project)
     state_id = (await states_of(project))["Todo"]
     await execute(
         "INSERT INTO task (id, org_id, project_id, number, identifier, title, description, state_id, priority, rank, "
         "creator_kind, version, created_at, updated_at) SELECT gen_random_uuid(), $1, $2, 1000 + n, 'BIG-' || n, "
-        "'Task ' || n, repeat(md5(n::text), 31), $3, 0, 'a' || n, 'SYSTEM', 1, now(), now() "
+        "'Task ' || n, repeat(md5(n::text), $5), $3, 0, 'a' || n, 'SYSTEM', 1, now(), now() "
         "FROM generate_series(1, $4::int) AS n",
-        *(tenant.org_id, project.id, state_id, tasks),
+        *(tenant.org_id, project.id, state_id, tasks, characters // 32),
     )
     file_id = await make_file(tenant, task.id, adapters, name="big.bin", data=b"a")
     await execute("UPDATE attachment SET size_bytes = $2 WHERE id = $1", file_id, file_bytes)
