@@ -31,7 +31,8 @@ from domain.work import service
 from domain.work.queries import JOBS, JobRow
 from domain.work.states import OPEN, JobStatus
 
-TELL_EVERY_S = 1.0
+# With the statement that tells it, no second passes without news.
+TELL_EVERY_S = 0.8
 MOST_ATTEMPTS = 3
 LONGEST_S = 3600.0
 # For the row handlers that perform: the job's own end comes first.
@@ -58,7 +59,7 @@ class Result:
 
 
 class Progress:
-    """How far a job has come. Telling is cheap: it is written to the row once a second."""
+    """How far a job has come. Telling is cheap: it is written to the row at least once a second, where it is new."""
 
     def __init__(self) -> None:
         self.share = 0.0
