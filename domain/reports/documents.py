@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date
+from itertools import groupby
 
 from domain.projects.models import StateCategory
 from domain.reports import queries, throughput
@@ -108,8 +109,9 @@ async def _status(scope: Scope) -> Parts:
 
 def _projects(states: Sequence[StateCountRow]) -> Table:
     rows = []
-    for project_id in dict.fromkeys(row.project_id for row in states):
-        own = [row for row in states if row.project_id == project_id]
+    # They come project by project.
+    for _, states_of_one in groupby(states, lambda row: row.project_id):
+        own = list(states_of_one)
         open_ = sum(row.tasks for row in own if row.category not in _OVER)
         done = sum(row.tasks for row in own if row.category == StateCategory.DONE)
         rows.append(
