@@ -98,8 +98,16 @@ async def test_a_job_that_leaves_no_file_has_succeeded_all_the_same(
     assert await objects(adapters.storage, acme) == []
 
 
-async def test_progress_is_written_while_the_work_goes_on(settings: Settings, adapters: Adapters, acme: Tenant) -> None:
-    gate = Gate()
+async def test_progress_is_written_while_the_work_goes_on(
+    settings: Settings, adapters: Adapters, acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, looks, tell = Gate(), asyncio.Event(), running._tell
+
+    async def noted(*arguments: Any) -> tuple[float, str | None]:
+        looks.set()
+        return await tell(*arguments)
+
+    monkeypatch.setattr(running, "_tell", noted)
 
     async def does(job: JobRow, progress: Progress) -> Result:
         progress.tell(0.25, "Reading tasks")
@@ -117,12 +125,16 @@ async def test_progress_is_written_while_the_work_goes_on(settings: Settings, ad
 
         await until(is_told)
         version = (await row_of(job))["version"]
-        gate.may_go_on.set()
-        await until(lambda: all_done(acme.org_id))
+        with telling_every(3600):
+            # From its next look on it waits so long for another.
+            looks.clear()
+            await looks.wait()
+            gate.may_go_on.set()
+            await until(lambda: all_done(acme.org_id))
 
     found = await row_of(job)
     assert (found["status"], found["progress"], found["message"]) == ("SUCCEEDED", 1.0, None)
-    # What was told in the last second is not written on its own.
+    # What was told after the last look is not written on its own.
     assert found["version"] == version + 1
 
 
