@@ -11,11 +11,13 @@ from pathlib import Path
 from uuid import UUID
 
 import orjson
+import structlog
 
 from domain.base import confined
 from domain.base.actor import Actor
 from domain.base.clock import now
-from domain.base.confined import Limits
+from domain.base.confined import Exceeded, Limits
+from domain.base.errors import DomainError
 from domain.base.snapshots import snapshot
 from domain.identity import queries as identity
 from domain.organizations import actors
@@ -34,12 +36,17 @@ PDF_LIMITS = Limits(memory_bytes=1024 * MIB, cpu_s=120, wall_s=300.0, file_bytes
 _READ = 0.2
 
 Tell = Callable[[float, str | None], None]
+_log = structlog.get_logger("reports")
+
+
+class TooLarge(DomainError):
+    """The file cannot be made within the limits."""
 
 
 async def write(actor: Actor, org_id: UUID, asked: Asked, folder: Path, tell: Tell) -> Path:
     """Make the report in the folder; where it lies. `tell` hears the share that is done, and what is being done.
 
-    Raises NotFound; confined.Exceeded and Failed.
+    Raises NotFound; TooLarge; confined.Failed.
     """
     path = folder / "report"
     today = asked.period.local(now()).date()
@@ -55,12 +62,17 @@ async def write(actor: Actor, org_id: UUID, asked: Asked, folder: Path, tell: Te
     source = folder / "document.json"
     await asyncio.to_thread(source.write_bytes, orjson.dumps(document))
     tell(_READ, "Laying out the pages.")
-    await confined.run(
-        "domain.reports.pdf",
-        (str(source), str(path)),
-        PDF_LIMITS,
-        tell=lambda share: tell(_READ + (1 - _READ) * float(share), None),
-    )
+    try:
+        await confined.run(
+            "domain.reports.pdf",
+            (str(source), str(path)),
+            PDF_LIMITS,
+            tell=lambda share: tell(_READ + (1 - _READ) * float(share), None),
+        )
+    except Exceeded as fault:
+        # It would be so again.
+        _log.error("a PDF took too much", limit=fault.limit)
+        raise TooLarge("This is too much for a PDF. Ask for it as CSV, or for fewer projects or days.") from fault
     return path
 
 

@@ -46,7 +46,7 @@ async def create(
 async def make(job: JobRow, progress: Progress, *, folder: Path) -> Result:
     """Make the report that the job asks for, in the folder, with all that its owner may see by now.
 
-    Raises NotFound and Forbidden where they may not any more; confined.Exceeded and Failed.
+    Raises NotFound and Forbidden where they may not any more; files.TooLarge; confined.Failed.
     """
     asked = Asked.of(job.given)
     actor = await callers.of_ref(ActorRef(ActorKind(job.asked_by_kind), job.asked_by_id), job.org_id)

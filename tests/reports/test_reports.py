@@ -2,6 +2,7 @@
 
 import csv as standard
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 from uuid import UUID
@@ -199,6 +200,22 @@ async def test_a_project_that_is_gone_by_then_ends_the_job(
         row = await ended(job_id)
 
     assert (row["status"], row["message"]) == ("FAILED", "There is no such project.")
+
+
+async def test_what_is_too_much_for_a_pdf_fails_once_and_says_so(
+    acme: Tenant, worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "PDF_LIMITS", replace(files.PDF_LIMITS, cpu_s=1))
+
+    async def much(*_arguments: Any, **_values: Any) -> Any:
+        return sample.document(rows=20_000)
+
+    monkeypatch.setattr(files, "_document", much)
+
+    row = await ended(await created(acme.member, acme, format="PDF"))
+
+    assert (row["status"], row["attempts"]) == ("FAILED", 1)
+    assert row["message"] == "This is too much for a PDF. Ask for it as CSV, or for fewer projects or days."
 
 
 async def test_cancelling_kills_the_process_that_draws(
