@@ -74,6 +74,10 @@ QUIET_LOGGERS = (
     "httpcore",
     "taskiq",
     "stripe",
+    "openai",
+    "httpx2",
+    "httpcore2",
+    "wordllama",
 )
 
 

@@ -12,7 +12,16 @@ from domain.base import telemetry
 from domain.base.settings import load
 
 telemetry.configure(load({"LOG_LEVEL": "debug"}))
-names = ("asyncpg", "httpcore", "httpcore.http11", "taskiq.receiver", "planwire")
+names = (
+    "asyncpg",
+    "httpcore",
+    "httpcore.http11",
+    "httpcore2.http11",
+    "httpx2",
+    "openai._base_client",
+    "taskiq.receiver",
+    "planwire",
+)
 print(json.dumps([name for name in names if logging.getLogger(name).isEnabledFor(logging.DEBUG)]))
 """
 
