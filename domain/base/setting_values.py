@@ -130,6 +130,15 @@ def private_origin(value: str) -> str:
     return origin
 
 
+def base_url(value: str) -> str:
+    """Where the paths of a service begin, over TLS or on this machine."""
+    parts = _split(value, ("http", "https"))
+    if not (value.isascii() and value.isprintable()) or " " in value or "?" in value or "#" in value:
+        raise ValueError("is an address without a query, like https://api.openai.com/v1")
+    private_origin(f"{parts.scheme}://{parts.netloc}")
+    return value.rstrip("/")
+
+
 def _listed(value: str) -> list[str]:
     return [item.strip() for item in value.split(",") if item.strip()]
 

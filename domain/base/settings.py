@@ -46,6 +46,12 @@ KNOWN = (
     "MAIL_FROM",
     "MESSAGES_PER_SECOND",
     "METRICS_TOKEN",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "OPENAI_CHAT_MODEL",
+    "OPENAI_EMBEDDING_DIMENSIONS",
+    "OPENAI_EMBEDDING_MODEL",
+    "OPENAI_IMAGE_MODEL",
     "OPERATIONS_PER_SOCKET",
     "PLANWIRE_DATA",
     "PUBLIC_URL",
@@ -71,6 +77,11 @@ AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 # None of them is of use without the others.
 STRIPE_TOGETHER = ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "STRIPE_PRICE_PRO", "STRIPE_PRICE_BUSINESS")
 DEFAULT_STRIPE_API_URL = "https://api.stripe.com"
+DEFAULT_OPENAI_BASE_URL = "https://api.openai.com/v1"
+# As OPENAI_EMBEDDING_MODEL: texts are embedded on this machine, also beside a service that has no embeddings.
+LOCAL_EMBEDDINGS = "local"
+# As many as pgvector can index of its halfvec. Source: pgvector's README, HNSW.
+DIMENSIONS_MAX = 4000
 CURSOR_DAYS_MAX = 3650
 RATE_POINTS_MAX = 1_000_000_000
 # Beyond these a limit limits nothing.
@@ -111,6 +122,13 @@ class Settings:
     aws_access_key_id: str | None = None
     aws_secret_access_key: str | None = field(repr=False, default=None)
     aws_session_token: str | None = field(repr=False, default=None)
+    # The names of models are read only where there is a key.
+    openai_api_key: str | None = field(repr=False, default=None)
+    openai_base_url: str = DEFAULT_OPENAI_BASE_URL
+    openai_chat_model: str = "gpt-5.4-mini"
+    openai_embedding_model: str = "text-embedding-3-small"
+    openai_embedding_dimensions: int = 512
+    openai_image_model: str = "gpt-image-2"
     mail_from: str = default_sender(DEFAULT_PUBLIC_URL)
     public_url: str = DEFAULT_PUBLIC_URL
     allowed_origins: tuple[str, ...] = (DEFAULT_PUBLIC_URL,)
@@ -182,6 +200,16 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
     aws_access_key_id = read("AWS_ACCESS_KEY_ID", setting_values.key("AKIA..."), None)
     aws_secret_access_key = read("AWS_SECRET_ACCESS_KEY", setting_values.key("wJalr..."), None)
     aws_session_token = read("AWS_SESSION_TOKEN", setting_values.key("IQoJ..."), None)
+    openai_api_key = read("OPENAI_API_KEY", setting_values.key("sk-..."), None)
+    openai_base_url = read("OPENAI_BASE_URL", setting_values.base_url, DEFAULT_OPENAI_BASE_URL)
+    openai_chat_model = read("OPENAI_CHAT_MODEL", setting_values.key("gpt-5.4-mini"), Settings.openai_chat_model)
+    openai_embedding_model = read(
+        "OPENAI_EMBEDDING_MODEL", setting_values.key("local"), Settings.openai_embedding_model
+    )
+    openai_embedding_dimensions = read(
+        "OPENAI_EMBEDDING_DIMENSIONS", setting_values.whole(1, DIMENSIONS_MAX), Settings.openai_embedding_dimensions
+    )
+    openai_image_model = read("OPENAI_IMAGE_MODEL", setting_values.key("gpt-image-2"), Settings.openai_image_model)
     log_level = read("LOG_LEVEL", lambda value: setting_values.one_of(LOG_LEVELS, value), "info")
     log_format = read("LOG_FORMAT", lambda value: setting_values.one_of(LOG_FORMATS, value), "json")
 
@@ -201,6 +229,12 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
         faults.append(f"{', '.join(missing)}: required with any other of {', '.join(AWS_KEYS)}, AWS_SESSION_TOKEN")
     if "S3_BUCKET" in given and not given.keys() & {"AWS_REGION", "S3_ENDPOINT_URL"}:
         faults.append("AWS_REGION: required with S3_BUCKET, unless S3_ENDPOINT_URL says where the bucket is")
+    if "OPENAI_API_KEY" not in given and any(name.startswith("OPENAI_") for name in given.keys() & set(KNOWN)):
+        faults.append("OPENAI_API_KEY: required with any other setting of OPENAI_")
+    if given.get("OPENAI_EMBEDDING_MODEL", LOCAL_EMBEDDINGS) != LOCAL_EMBEDDINGS and (
+        "OPENAI_EMBEDDING_DIMENSIONS" not in given
+    ):
+        faults.append("OPENAI_EMBEDDING_DIMENSIONS: required with OPENAI_EMBEDDING_MODEL; how many its vectors have")
     embedded = "DATABASE_URL" not in given
     if not embedded and "SECRET_KEY" not in given:
         faults.append(
@@ -238,6 +272,12 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
         aws_access_key_id=aws_access_key_id,
         aws_secret_access_key=aws_secret_access_key,
         aws_session_token=aws_session_token,
+        openai_api_key=openai_api_key,
+        openai_base_url=openai_base_url,
+        openai_chat_model=openai_chat_model,
+        openai_embedding_model=openai_embedding_model,
+        openai_embedding_dimensions=openai_embedding_dimensions,
+        openai_image_model=openai_image_model,
         mail_from=mail_from,
         public_url=public_url,
         allowed_origins=allowed_origins,

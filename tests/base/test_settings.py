@@ -15,6 +15,7 @@ STRIPE = {
     "STRIPE_PRICE_BUSINESS": "price_business",
 }
 BUCKET = {"S3_BUCKET": "files", "AWS_REGION": "eu-central-1"}
+OPENAI = {"OPENAI_API_KEY": "sk-of-models"}
 SERVERS = {"DATABASE_URL": "postgres://u:pw-of-db@db.test/planwire", "SECRET_KEY": KEY}
 
 
@@ -113,6 +114,21 @@ SERVERS = {"DATABASE_URL": "postgres://u:pw-of-db@db.test/planwire", "SECRET_KEY
         ({**BUCKET, "AWS_SECRET_ACCESS_KEY": "s"}, "AWS_ACCESS_KEY_ID: required with any other of AWS_ACCESS_KEY_ID,"),
         ({**BUCKET, "AWS_SESSION_TOKEN": "t"}, "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY: required with any other"),
         ({"S3_STORAGE_CLAS": "STANDARD"}, "S3_STORAGE_CLAS: unknown setting, did you mean S3_STORAGE_CLASS?"),
+        ({**OPENAI, "OPENAI_API_KEY": "sk 1"}, "OPENAI_API_KEY: is a key of printable ASCII, like sk-..."),
+        ({**OPENAI, "OPENAI_BASE_URL": "http://models.test/v1"}, "OPENAI_BASE_URL: has to be https://"),
+        ({**OPENAI, "OPENAI_BASE_URL": "ftp://models.test/v1"}, "OPENAI_BASE_URL: has to begin with http:// or https"),
+        ({**OPENAI, "OPENAI_BASE_URL": "https:///v1"}, "OPENAI_BASE_URL: an origin is scheme, host and port alone"),
+        ({**OPENAI, "OPENAI_BASE_URL": "https://u:pw@models.test"}, "OPENAI_BASE_URL: an origin is scheme, host and"),
+        ({**OPENAI, "OPENAI_BASE_URL": "https://models.test/v1?a=b"}, "OPENAI_BASE_URL: is an address without a query"),
+        ({"OPENAI_BASE_URL": "https://models.test"}, "OPENAI_API_KEY: required with any other setting of OPENAI_"),
+        (
+            {**OPENAI, "OPENAI_EMBEDDING_MODEL": "bge-m3"},
+            "OPENAI_EMBEDDING_DIMENSIONS: required with OPENAI_EMBEDDING_MODEL",
+        ),
+        (
+            {**OPENAI, "OPENAI_EMBEDDING_DIMENSIONS": "4001"},
+            "OPENAI_EMBEDDING_DIMENSIONS: has to be a whole number from 1 to 4000",
+        ),
         ({"DOCUMENT_FILE": "x"}, "DOCUMENT_FILE: unknown setting, did you mean DOCUMENTS_FILE?"),
         ({"PLANWIRE_DTA": "x"}, "PLANWIRE_DTA: unknown setting, did you mean PLANWIRE_DATA?"),
         ({"PLANWIRE_COLOR": "red"}, "PLANWIRE_COLOR: unknown setting; known are ALLOWED_ORIGINS,"),
@@ -163,6 +179,8 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         {"RESEND_API_KEY": "hunter2 x"},
         {"SLACK_WEBHOOK_URL": "http://hooks.test/hunter2"},
         {"STRIPE_SECRET_KEY": "hunter2"},
+        {"OPENAI_API_KEY": "hunter2 x"},
+        {**OPENAI, "OPENAI_BASE_URL": "https://u:hunter2@models.test"},
         {"STRIPE_WEBHOOK_SECRET": "hunter2 x"},
         {**BUCKET, "AWS_SECRET_ACCESS_KEY": "hunter2"},
         {**BUCKET, "AWS_SECRET_ACCESS_KEY": "hunter2 x", "AWS_ACCESS_KEY_ID": "a"},
@@ -189,10 +207,22 @@ def test_settings_do_not_show_their_secrets(tmp_path: Path) -> None:
         "AWS_ACCESS_KEY_ID": "AKIA1",
         "AWS_SECRET_ACCESS_KEY": "secret-of-aws",
         "AWS_SESSION_TOKEN": "token-of-aws",
+        **OPENAI,
     }
     settings = load({**SERVERS, **secrets}, data_dir=tmp_path)
 
-    told = (KEY, "of-aws", "pw-of-db", "pw-of-redis", "pw-of-mail", "re_of-mail", "of-slack", "sk_of-stripe", "whsec_1")
+    told = (
+        KEY,
+        "of-aws",
+        "pw-of-db",
+        "pw-of-redis",
+        "pw-of-mail",
+        "re_of-mail",
+        "of-slack",
+        "sk_of-stripe",
+        "whsec_1",
+        "sk-of-models",
+    )
     assert not any(secret in repr(settings) for secret in told)
 
 
@@ -231,6 +261,12 @@ def test_defaults_with_servers_of_ones_own(tmp_path: Path) -> None:
         aws_access_key_id=None,
         aws_secret_access_key=None,
         aws_session_token=None,
+        openai_api_key=None,
+        openai_base_url="https://api.openai.com/v1",
+        openai_chat_model="gpt-5.4-mini",
+        openai_embedding_model="text-embedding-3-small",
+        openai_embedding_dimensions=512,
+        openai_image_model="gpt-image-2",
         mail_from="Planwire <no-reply@localhost>",
         log_level="info",
         log_format="json",
@@ -269,6 +305,12 @@ def test_values_are_read_and_normalised(tmp_path: Path) -> None:
         "AWS_ACCESS_KEY_ID": "AKIA1",
         "AWS_SECRET_ACCESS_KEY": "a/b+c=",
         "AWS_SESSION_TOKEN": "t",
+        **OPENAI,
+        "OPENAI_BASE_URL": "http://127.0.0.1:11434/v1/",
+        "OPENAI_CHAT_MODEL": "llama",
+        "OPENAI_EMBEDDING_MODEL": "vendor/bge-m3:567m",
+        "OPENAI_EMBEDDING_DIMENSIONS": "1024",
+        "OPENAI_IMAGE_MODEL": "flux",
         "MAIL_FROM": '"Planwire, Acme" <hello@bücher.test>',
         "LOG_LEVEL": "WARNING",
         "REDIS_URL": "",
@@ -312,6 +354,12 @@ def test_values_are_read_and_normalised(tmp_path: Path) -> None:
         aws_access_key_id="AKIA1",
         aws_secret_access_key="a/b+c=",  # noqa: S106
         aws_session_token="t",  # noqa: S106
+        openai_api_key="sk-of-models",
+        openai_base_url="http://127.0.0.1:11434/v1",
+        openai_chat_model="llama",
+        openai_embedding_model="vendor/bge-m3:567m",
+        openai_embedding_dimensions=1024,
+        openai_image_model="flux",
         mail_from='"Planwire, Acme" <hello@xn--bcher-kva.test>',
         log_level="warning",
         log_format="json",
