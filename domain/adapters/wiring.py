@@ -2,13 +2,16 @@
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from domain.adapters.cache import Cache
 from domain.adapters.documents import StoredDocuments
+from domain.adapters.embeddings import Embeddings
+from domain.adapters.embeddings_local import LocalEmbeddings
 from domain.adapters.http import Http
+from domain.adapters.language_model import LanguageModel
 from domain.adapters.leases import Leases
 from domain.adapters.mail import Mail, MailOff
 from domain.adapters.mail_files import FileMail
@@ -22,7 +25,7 @@ from domain.adapters.storage_local import LocalStorage
 from domain.adapters.stripe import Stripe
 from domain.adapters.throttle import Throttle
 from domain.base.crypto import signing_key
-from domain.base.settings import Settings
+from domain.base.settings import LOCAL_EMBEDDINGS, Settings
 from domain.base.smtp_address import mail_host, smtp_server
 
 if TYPE_CHECKING:
@@ -50,6 +53,9 @@ class Adapters:
     """None without SLACK_WEBHOOK_URL."""
     stripe: Stripe | None
     """None without STRIPE_SECRET_KEY."""
+    embeddings: Embeddings
+    language_model: LanguageModel | None
+    """None without OPENAI_API_KEY."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Adapters":
@@ -74,6 +80,8 @@ class Adapters:
             storage=storage_of(settings),
             slack=None if hook is None else Slack(http, url=hook),
             stripe=stripe_of(settings),
+            embeddings=embeddings_of(settings),
+            language_model=language_model_of(settings),
         )
 
     async def close(self) -> None:
@@ -91,6 +99,9 @@ class Adapters:
         await self.http.close()
         if self.stripe is not None:
             await self.stripe.close()
+        await self.embeddings.close()
+        if self.language_model is not None:
+            await self.language_model.close()
 
 
 def mail_of(settings: Settings, http: Http) -> Mail:
@@ -111,8 +122,7 @@ def mail_of(settings: Settings, http: Http) -> Mail:
 def storage_of(settings: Settings) -> Storage:
     """Where files lie: the bucket of S3_BUCKET, else the data directory."""
     if settings.s3_bucket is not None:
-        # By its name and not at the top: its client takes half a second to import, and most processes have no bucket.
-        s3: type[S3Storage] = importlib.import_module("domain.adapters.storage_s3").S3Storage
+        s3: type[S3Storage] = _imported("storage_s3").S3Storage
         return s3(
             bucket=settings.s3_bucket,
             region=settings.aws_region,
@@ -138,3 +148,25 @@ def stripe_of(settings: Settings) -> Stripe | None:
     if key is None or secret is None:
         return None
     return Stripe(secret_key=key, webhook_secret=secret, url=settings.stripe_api_url)
+
+
+def embeddings_of(settings: Settings) -> Embeddings:
+    """Who embeds texts: the service, where the settings name one, else this machine."""
+    if settings.openai_api_key is None or settings.openai_embedding_model == LOCAL_EMBEDDINGS:
+        return LocalEmbeddings()
+    made: Embeddings = _imported("openai_wiring").embeddings_of(settings)
+    return made
+
+
+def language_model_of(settings: Settings) -> LanguageModel | None:
+    """The language model, where the settings name it."""
+    if settings.openai_api_key is None:
+        return None
+    made: LanguageModel = _imported("openai_wiring").language_model_of(settings)
+    return made
+
+
+def _imported(name: str) -> Any:
+    # By name and not at the top: the client of S3 takes half a second to import and that of models a second and 25 MB,
+    # and most processes have neither a bucket nor a key.
+    return importlib.import_module(f"domain.adapters.{name}")

@@ -1,4 +1,4 @@
-"""Which way mail takes and where files lie is the settings' choice, and nothing is lost in silence."""
+"""Which adapters there are is the settings' choice, and nothing is lost in silence."""
 
 import subprocess
 import sys
@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import structlog
 
+from domain.adapters.embeddings_local import LocalEmbeddings
 from domain.adapters.http import Http
+from domain.adapters.language_model import Message
 from domain.adapters.mail import Mail, MailOff, MailRefused
 from domain.adapters.mail_files import FileMail
 from domain.adapters.mail_resend import ResendMail
@@ -21,6 +23,7 @@ from domain.adapters.wiring import Adapters, mail_of, storage_of
 from domain.base.settings import Settings, load
 from tests.adapters.test_mail_smtp import MESSAGE
 from tests.adapters.test_storage_keys import KEY
+from tests.openai.server import serving
 
 SERVERS = {"DATABASE_URL": "postgres://db.test/planwire", "SECRET_KEY": "k" * 32}
 SMTP = {"SMTP_URL": "smtp://mail.test"}
@@ -98,9 +101,58 @@ async def test_files_lie_in_the_bucket_that_is_set(tmp_path: Path) -> None:
     assert lines == []
 
 
-def test_a_client_that_nobody_set_is_not_imported() -> None:
+async def test_without_a_key_texts_are_embedded_here_and_there_is_no_language_model(settings: Settings) -> None:
+    adapters = Adapters.of(settings)
+
+    assert isinstance(adapters.embeddings, LocalEmbeddings)
+    assert adapters.language_model is None
+    await adapters.close()
+
+
+async def test_with_a_key_both_are_the_services(settings: Settings) -> None:
+    async with serving() as fake:
+        told = load({**SERVERS, **fake.settings})
+        adapters = Adapters.of(replace(told, redis_url=settings.redis_url))
+        model = adapters.language_model
+        assert model is not None
+
+        (vector,) = await adapters.embeddings.embed(["text"])
+        answer = await model.answer([Message("user", "Is it late?")], max_tokens=5)
+        await adapters.close()
+
+    assert (adapters.embeddings.model, len(vector)) == ("127.0.0.1/fake-embedding/64", 64)
+    assert answer.text == "As you wish."
+    assert [(asked.path, asked.body["model"]) for asked in fake.asked] == [
+        ("/v1/embeddings", "fake-embedding"),
+        ("/v1/chat/completions", "fake-chat"),
+    ]
+
+
+async def test_a_service_without_embeddings_is_used_for_the_rest(settings: Settings) -> None:
+    told = load({**SERVERS, "OPENAI_API_KEY": "sk-1", "OPENAI_EMBEDDING_MODEL": "local"})
+    adapters = Adapters.of(replace(told, redis_url=settings.redis_url))
+
+    assert isinstance(adapters.embeddings, LocalEmbeddings)
+    assert adapters.language_model is not None
+    await adapters.close()
+
+
+NOT_IMPORTED = """
+import sys
+from pathlib import Path
+import planwire
+from domain.adapters.wiring import Adapters
+from domain.base.settings import load
+
+Adapters.of(load({"REDIS_URL": "redis://127.0.0.1"}, data_dir=Path(sys.argv[1])))
+print(sorted({"aiobotocore", "botocore", "fpdf", "matplotlib", "openai", "wordllama"} & set(sys.modules)))
+"""
+
+
+def test_a_client_that_nobody_set_is_not_imported(tmp_path: Path) -> None:
     # In a process of its own: others of this one may have imported it.
-    code = "import sys, planwire; print(sorted({'aiobotocore', 'botocore', 'fpdf', 'matplotlib'} & set(sys.modules)))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    told = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", NOT_IMPORTED, str(tmp_path)], capture_output=True, text=True, check=True
+    )
 
     assert told.stdout == "[]\n"
