@@ -22,6 +22,7 @@ from taskiq.receiver import Receiver
 from taskiq_redis import RedisStreamBroker
 
 from domain.adapters.redis import TIMEOUT_S, pool
+from domain.base.endless import heed_cancellation
 from domain.base.errors import Unavailable
 from domain.deliveries.queueing import Due
 
@@ -106,6 +107,8 @@ class StreamBroker(RedisStreamBroker):
                 for _, entries in fetched or []:
                     for id, fields in entries:
                         yield self._entry(id, fields)
+                # Nobody else would end a wait that begins anew each second.
+                heed_cancellation()
             except (RedisError, OSError, TimeoutError) as fault:
                 # Redis is new, or was emptied while it was waited for.
                 if str(fault).startswith(("NOGROUP", "UNBLOCKED")) and await self._made_group():

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from domain.adapters.redis import TIMEOUT_S, pool
+from domain.base.endless import heed_cancellation
 from domain.base.errors import Unavailable
 
 LOGS = "planwire:log"
@@ -47,6 +48,7 @@ class PubSub:
             try:
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
                     await channel.subscribe(self._channel)
+                    heed_cancellation()
                     is_told = False
                     yield None
                     async for message in channel.listen():

@@ -29,7 +29,15 @@ async def endlessly(step: Callable[[], Awaitable[None]], *, again_after_s: float
             _log.warning("a step failed", step=step.__qualname__, exc_info=None if expected else fault)
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, again_at_most_s)
-        # Python 3.11's wait_for, which libraries use, keeps a cancellation to itself when what it waits for is done.
-        # Source: https://github.com/python/cpython/issues/86296
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError
+        heed_cancellation()
+
+
+def heed_cancellation() -> None:
+    """Raise CancelledError where this task was asked to end and has not heard of it.
+
+    Python 3.11's wait_for, by which redis-py sends, keeps a cancellation to itself when what it waits for is done.
+    Source: https://github.com/python/cpython/issues/86296
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import pytest
 from redis.asyncio import Redis
 
 from domain.adapters.wiring import Adapters
@@ -101,3 +102,27 @@ async def test_accounts_do_not_wait_for_logs(
     finally:
         await owner.close()
         await broker.shutdown()
+
+
+async def test_listening_ends_though_redis_keeps_the_cancellation_to_itself(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A queue of its own, in which nothing ever is.
+    monkeypatch.setattr("jobs.broker.QUEUE", "planwire:test-of-listening")
+    broker, asked = StreamBroker(str(settings.redis_url)), asyncio.Event()
+    ask = broker._redis.xreadgroup
+
+    async def swallowing(*arguments: Any, **named: Any) -> Any:
+        asked.set()
+        with suppress(asyncio.CancelledError):
+            return await ask(*arguments, **named)
+
+    monkeypatch.setattr(broker._redis, "xreadgroup", swallowing)
+    listening = asyncio.ensure_future(anext(broker.listen()))
+    await asked.wait()
+    listening.cancel()
+
+    async with asyncio.timeout(60):
+        with pytest.raises(asyncio.CancelledError):
+            await listening
+    await broker.shutdown()
