@@ -87,10 +87,5 @@ async def redis(server: OwnRedis) -> AsyncIterator[OwnRedis]:
 async def s3_url() -> AsyncIterator[str]:
     """Where a server for S3 answers that has one bucket."""
     with s3_server.serving() as url:
-        storage = s3_server.bucket(url)
-        client = await storage._connected()
-        await client.create_bucket(
-            Bucket=s3_server.BUCKET, CreateBucketConfiguration={"LocationConstraint": s3_server.REGION}
-        )
-        await storage.close()
+        await s3_server.make_bucket(url)
         yield url

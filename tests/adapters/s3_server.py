@@ -32,3 +32,13 @@ def bucket(endpoint_url: str | None, **changed: Any) -> S3Storage:
     """The storage; nothing connects yet."""
     about = {"bucket": BUCKET, "region": REGION, "access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY}
     return S3Storage(endpoint_url=endpoint_url, **{**about, **changed})
+
+
+async def make_bucket(endpoint_url: str) -> None:
+    """Make the bucket at a server, unless it is there: all servers of a process have the same ones."""
+    storage = bucket(endpoint_url)
+    client = await storage._connected()
+    found = await client.list_buckets()
+    if BUCKET not in [each["Name"] for each in found["Buckets"]]:
+        await client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    await storage.close()

@@ -113,10 +113,8 @@ async def test_a_bucket_takes_and_gives_it_as_well(acme: Tenant, adapters: Adapt
     task = await make_task(acme.admin, await make_project(acme.admin, acme))
     noise = os.urandom(PART_BYTES + 1)
     with s3_server.serving() as url:
+        await s3_server.make_bucket(url)
         storage = s3_server.bucket(url)
-        location = {"LocationConstraint": s3_server.REGION}
-        client = await storage._connected()
-        await client.create_bucket(Bucket=s3_server.BUCKET, CreateBucketConfiguration=location)
         of_bucket = replace(adapters, storage=storage)
         lost = await make_file(acme, task.id, of_bucket, name="lost.png", data=b"a")
         kept = await make_file(acme, task.id, of_bucket, name="kept.png", data=noise)
