@@ -6,7 +6,7 @@ from uuid import UUID
 from domain.base.actor import Actor
 from domain.base.clock import new_id
 from domain.base.database import execute, fetch_value, tx
-from domain.base.errors import Conflict, Invalid, LimitReached, Taken
+from domain.base.errors import Conflict, Invalid, LimitReached, NotFound, Taken
 from domain.base.permissions import Permission
 from domain.base.sql import sql
 from domain.events.log import emit
@@ -42,9 +42,12 @@ async def create(actor: Actor, from_id: UUID, to_id: UUID, *, kind: RelationKind
             raise Invalid("A task cannot be related to itself.", "to_id")
         await organizations.by_ids.get_for_update(actor, first.org_id, Permission.TASK_UPDATE)
         await _open_projects(actor, {second.project_id: "to_id", first.project_id: "from_id"})
-        now_first = await queries.by_ids.get(actor, from_id)
-        now_second = await queries.by_ids.get(actor, to_id)
-        if (now_first.project_id, now_second.project_id) != (first.project_id, second.project_id):
+        # Both at once, in the order of their ids. The database would lock them for the foreign keys one by one, and
+        # only when they are written: one would be had and the other waited for, against a bulk that changes both.
+        held = await queries.by_ids.lock(actor, [from_id, to_id], Permission.TASK_UPDATE, shared=True)
+        if len(held) < 2:
+            raise NotFound(queries.TASKS.noun)
+        if (held[from_id].project_id, held[to_id].project_id) != (first.project_id, second.project_id):
             raise Conflict("A task is being transferred. Try again.", "from_id")
         await _check_new(first.id, second.id, kind)
         await TaskRelation.create(id=relation_id, org_id=first.org_id, kind=kind, from_id=first.id, to_id=second.id)

@@ -8,8 +8,11 @@ from uuid import UUID
 import orjson
 import pytest
 
+from domain.base.database import tx
+from domain.base.permissions import Permission
 from domain.labels import service as labels
 from domain.projects import service as projects
+from domain.tasks import opening
 from domain.tasks import service as tasks
 from domain.tasks import transfer as transfers
 from tests.client import Answer
@@ -263,3 +266,28 @@ async def test_a_bulk_locks_its_tasks_in_the_order_of_their_ids(board: Board) ->
 
     assert [row["id"] for row in free] == [last.id]
     assert payload["changedCount"] == 3
+
+
+async def test_a_relation_between_tasks_that_a_bulk_is_changing_waits_for_both(board: Board) -> None:
+    first, second = sorted(await board.tasks(*"AB"), key=lambda task: task.id)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def bulk() -> None:
+        """The rows one by one, as the database changes those of a bulk."""
+        async with board.tenant.member.acting() as actor, tx():
+            await opening.open_all(actor, {first.id, second.id}, Permission.TASK_UPDATE)
+            await tasks.update(actor, second.id, state_id=board.states["Done"])
+            begun.set()
+            await go_on.wait()
+            await tasks.update(actor, first.id, state_id=board.states["Done"])
+
+    changing = asyncio.create_task(bulk())
+    await begun.wait()
+    related = await waiting(board.client.done(RELATE, fromId=id_of(first), toId=id_of(second), kind="BLOCKS"))
+    waited = not related.done()
+    go_on.set()
+    await changing
+
+    assert waited
+    assert refusals((await related)["errors"]) == []
+    assert len(await board.order("Done")) == 2
