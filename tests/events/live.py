@@ -104,6 +104,11 @@ def telling_nobody() -> Iterator[None]:
         yield
 
 
+async def never(_: Any) -> None:
+    """In place of a step of what is made from now on. What runs already keeps its own: all tests share that server."""
+    await asyncio.Event().wait()
+
+
 @dataclass(frozen=True)
 class Served:
     """A server of its own in this process, over this process's servers."""

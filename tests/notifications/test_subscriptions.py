@@ -11,6 +11,7 @@ import pytest
 
 from domain.adapters.bell import Bell
 from domain.adapters.pubsub import PubSub
+from domain.adapters.watch import Watch
 from domain.base.database import acting_for
 from domain.base.permissions import Permission, Role
 from domain.base.settings import Settings
@@ -18,7 +19,7 @@ from domain.events.queries import EventRow
 from domain.notifications import cursors, service
 from domain.notifications.follow import PAGE
 from domain.organizations import api_keys
-from tests.events.live import begun, leaving_nothing, served, taken, until
+from tests.events.live import begun, leaving_nothing, never, served, taken, until
 from tests.factories import Person, Tenant, execute, make_member, make_person
 from tests.notifications.reading import ALL_READ, READ, UNREAD, assigned, assignments, ids_of
 from tests.notifications.telling import tell
@@ -199,7 +200,7 @@ async def test_what_is_told_by_a_process_that_serves_nobody_is_heard(
     settings: Settings, acme: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Only the bell that a worker has: the server's own and its looks are away.
-    monkeypatch.setattr("domain.adapters.watch.LOOK_EVERY_S", 3600.0)
+    monkeypatch.setattr(Watch, "_look", never)
     async with served(settings) as server, opened(server.address, acme.member.token) as socket:
         stream = await begun(socket, ADDED)
         events = await assignments(acme, acme.member, 3)

@@ -18,7 +18,7 @@ from domain.base.settings import Settings
 from domain.work import service
 from domain.work.queries import JobRow
 from domain.work.running import Progress, Result
-from tests.events.live import begun, leaving_nothing, served, until
+from tests.events.live import begun, leaving_nothing, never, served, until
 from tests.factories import Person, Tenant, execute
 from tests.notifications.test_inbox import enter, remove
 from tests.sockets import Ended, Stream, opened
@@ -181,7 +181,7 @@ async def test_what_is_told_by_a_process_that_serves_nobody_is_heard(
     settings: Settings, acme: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Only the bell that a worker has: the server's own and its looks are away.
-    monkeypatch.setattr(watch, "LOOK_EVERY_S", 3600.0)
+    monkeypatch.setattr(Watch, "_look", never)
     job = await ask_nobody(acme.member, acme)
     async with served(settings) as server, opened(server.address, acme.member.token) as socket:
         stream = await begun(socket, UPDATED, id=id_of(job))
