@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from moto.server import ThreadedMotoServer
@@ -34,11 +34,20 @@ def bucket(endpoint_url: str | None, **changed: Any) -> S3Storage:
     return S3Storage(endpoint_url=endpoint_url, **{**about, **changed})
 
 
+@contextlib.asynccontextmanager
+async def opened(endpoint_url: str | None, **changed: Any) -> AsyncIterator[S3Storage]:
+    """As `bucket`; what it has open is closed after the block, however that ends."""
+    storage = bucket(endpoint_url, **changed)
+    try:
+        yield storage
+    finally:
+        await storage.close()
+
+
 async def make_bucket(endpoint_url: str) -> None:
     """Make the bucket at a server, unless it is there: all servers of a process have the same ones."""
-    storage = bucket(endpoint_url)
-    client = await storage._connected()
-    found = await client.list_buckets()
-    if BUCKET not in [each["Name"] for each in found["Buckets"]]:
-        await client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-    await storage.close()
+    async with opened(endpoint_url) as storage:
+        client = await storage._connected()
+        found = await client.list_buckets()
+        if BUCKET not in [each["Name"] for each in found["Buckets"]]:
+            await client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})

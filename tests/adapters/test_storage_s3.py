@@ -6,6 +6,8 @@ import hashlib
 import hmac
 import os
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import pytest
@@ -16,27 +18,28 @@ from domain.adapters.storage_s3 import PART_BYTES, S3Storage
 from domain.base.clock import new_id
 from domain.base.errors import Unavailable
 from tests.adapters.http_server import Asked, Server, serving
-from tests.adapters.s3_server import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, bucket
+from tests.adapters.s3_server import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, opened
 from tests.adapters.test_storage import TYPE, chunks, content
 from tests.processes import free_port
+from tests.work.doing import Gate
 
 BODY = b"a photograph, say"
 SHA256 = hashlib.sha256(BODY).hexdigest()
 KEY = attachment_key(new_id(), new_id())
 
 
-async def target(storage: S3Storage, content_type: str = "image/png") -> UploadTarget:
-    """Where to send the body; the storage is closed then."""
-    made = await storage.presign_put(KEY, content_type=content_type, size_bytes=len(BODY), sha256=SHA256, expires_s=900)
-    await storage.close()
-    return made
+async def target(content_type: str = "image/png", **changed: Any) -> UploadTarget:
+    """Where to send the body."""
+    async with opened(None, **changed) as storage:
+        return await storage.presign_put(
+            KEY, content_type=content_type, size_bytes=len(BODY), sha256=SHA256, expires_s=900
+        )
 
 
-async def source(storage: S3Storage) -> str:
-    """Where to get it; the storage is closed then."""
-    made = await storage.presign_get(KEY, filename="ä.png", content_type="image/png", inline=True, expires_s=300)
-    await storage.close()
-    return made
+async def source(endpoint_url: str | None = None, **changed: Any) -> str:
+    """Where to get it."""
+    async with opened(endpoint_url, **changed) as storage:
+        return await storage.presign_get(KEY, filename="ä.png", content_type="image/png", inline=True, expires_s=300)
 
 
 def signature(method: str, url: str, headers: dict[str, str], key: str = SECRET_KEY) -> str:
@@ -74,7 +77,7 @@ def told(url: str, name: str) -> str:
     "content_type", ["image/png", "text/csv; charset=utf-8", "application/x-www-form-urlencoded; charset=utf-8"]
 )
 async def test_an_upload_is_bound_to_all_that_it_was_asked_for(content_type: str) -> None:
-    to = await target(bucket(None), content_type)
+    to = await target(content_type)
 
     signed = {**to.headers, "Content-Length": str(len(BODY))}
     assert to.headers["x-amz-checksum-sha256"] == base64.b64encode(hashlib.sha256(BODY).digest()).decode()
@@ -95,7 +98,7 @@ async def test_an_upload_is_bound_to_all_that_it_was_asked_for(content_type: str
 
 
 async def test_a_download_is_bound_to_its_name_and_type() -> None:
-    url = await source(bucket(None))
+    url = await source()
 
     assert told(url, "response-content-disposition") == "inline; filename=\"_.png\"; filename*=UTF-8''%C3%A4.png"
     assert told(url, "response-content-type") == "image/png"
@@ -119,14 +122,14 @@ async def test_a_download_is_bound_to_its_name_and_type() -> None:
     ],
 )
 async def test_a_server_of_ones_own_is_asked_by_its_one_name(endpoint_url: str | None, name: str, begins: str) -> None:
-    url = await source(bucket(endpoint_url, bucket=name))
+    url = await source(endpoint_url, bucket=name)
 
     assert url.startswith(begins)
     assert told(url, "X-Amz-Credential").split("/")[0::2] == [ACCESS_KEY, REGION, "aws4_request"]
 
 
 async def test_a_storage_class_is_signed_and_told() -> None:
-    to = await target(bucket(None, storage_class="STANDARD_IA"))
+    to = await target(storage_class="STANDARD_IA")
 
     assert to.headers["x-amz-storage-class"] == "STANDARD_IA"
     assert "x-amz-storage-class" in told(to.url, "X-Amz-SignedHeaders").split(";")
@@ -147,17 +150,15 @@ def fault(status: int, code: str) -> bytes:
     return head.encode() + b"Connection: close\r\n\r\n" + body
 
 
-def of(server: Server, **changed: object) -> S3Storage:
-    """A storage in the bucket of such a server."""
-    return bucket(f"http://127.0.0.1:{server.port}", **changed)
+def of(server: Server, **changed: Any) -> AbstractAsyncContextManager[S3Storage]:
+    """A storage in the bucket of such a server, closed after the block."""
+    return opened(f"http://127.0.0.1:{server.port}", **changed)
 
 
 async def test_nothing_is_made_public() -> None:
-    async with serving() as server:
+    async with serving() as server, of(server, storage_class="STANDARD_IA") as storage:
         server.answers = [DONE, HEAD]
-        storage = of(server, storage_class="STANDARD_IA")
         await storage.write(KEY, chunks(BODY), content_type="image/png")
-        await storage.close()
 
     written, looked = server.asked
     assert (written.line, looked.line) == (f"PUT /{BUCKET}/{KEY} HTTP/1.1", f"HEAD /{BUCKET}/{KEY} HTTP/1.1")
@@ -179,12 +180,10 @@ async def test_nothing_is_made_public() -> None:
     ],
 )
 async def test_what_s3_does_not_do_is_unavailable(answer: bytes, tries: int, reason: str) -> None:
-    async with serving() as server:
+    async with serving() as server, of(server) as storage:
         server.answers = [answer]
-        storage = of(server)
         with structlog.testing.capture_logs() as lines, pytest.raises(Unavailable, match="cannot be reached right now"):
             await storage.delete(KEY)
-        await storage.close()
 
     assert len(server.asked) == tries
     assert [line["event"] for line in lines] == ["the bucket does not do what it is asked"]
@@ -192,10 +191,10 @@ async def test_what_s3_does_not_do_is_unavailable(answer: bytes, tries: int, rea
 
 
 async def test_a_server_that_is_not_there_or_hangs_is_unavailable() -> None:
-    away = bucket(f"http://127.0.0.1:{free_port()}")
-    async with serving() as server:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    soon = {"call_timeout_s": 0.2, "part_timeout_s": 0.2}
+    async with opened(nowhere) as away, serving() as server, of(server, **soon) as hanging:
         server.answers = [b""]
-        hanging = of(server, call_timeout_s=0.2, part_timeout_s=0.2)
         calls = (
             away.stat(KEY),
             hanging.stat(KEY),
@@ -207,55 +206,49 @@ async def test_a_server_that_is_not_there_or_hangs_is_unavailable() -> None:
         for call in calls:
             with pytest.raises(Unavailable):
                 await call
-        await away.close()
-        await hanging.close()
 
 
 async def test_a_download_that_breaks_off_is_unavailable() -> None:
-    async with serving() as server:
+    async with serving() as server, of(server) as storage:
         server.answers = [DONE.replace(b"Content-Length: 0", b"Content-Length: 99") + b"only this"]
-        storage = of(server)
         with pytest.raises(Unavailable):
             await content(storage, KEY)
-        await storage.close()
 
 
 async def test_what_s3_has_not_is_missing() -> None:
-    async with serving() as server:
+    async with serving() as server, of(server) as storage:
         server.answers = [fault(404, "NoSuchKey")]
-        storage = of(server)
         with pytest.raises(Missing):
             await content(storage, KEY)
-        await storage.close()
 
 
 @pytest.mark.parametrize("is_cancelled", [True, False])
 async def test_parts_of_what_is_not_finished_are_removed(s3_url: str, is_cancelled: bool) -> None:
-    storage = bucket(s3_url)
     key = attachment_key(new_id(), new_id())
-    has_begun = asyncio.Event()
+    gate = Gate()
 
     async def source() -> AsyncIterator[bytes]:
         yield os.urandom(2 * PART_BYTES + 1)
-        has_begun.set()
-        if not is_cancelled:
-            raise RuntimeError("the source ends here")
-        await asyncio.Event().wait()
+        await gate.wait()
+        raise RuntimeError("the source ends here")
 
-    writing = asyncio.create_task(storage.write(key, source(), content_type=TYPE))
-    await has_begun.wait()
-    client = await storage._connected()
-    begun = await client.list_multipart_uploads(Bucket=BUCKET, Prefix=key)
-    if is_cancelled:
-        writing.cancel()
-    with pytest.raises(asyncio.CancelledError if is_cancelled else RuntimeError):
-        await writing
+    async with opened(s3_url) as storage:
+        writing = asyncio.create_task(storage.write(key, source(), content_type=TYPE))
+        await gate.begun.wait()
+        client = await storage._connected()
+        begun = await client.list_multipart_uploads(Bucket=BUCKET, Prefix=key)
+        if is_cancelled:
+            writing.cancel()
+        else:
+            gate.may_go_on.set()
+        with pytest.raises(asyncio.CancelledError if is_cancelled else RuntimeError):
+            await writing
+        left = await client.list_multipart_uploads(Bucket=BUCKET, Prefix=key)
+        found = await storage.stat(key)
 
-    left = await client.list_multipart_uploads(Bucket=BUCKET, Prefix=key)
     assert len(begun.get("Uploads", ())) == 1
     assert left.get("Uploads", []) == []
-    assert await storage.stat(key) is None
-    await storage.close()
+    assert found is None
 
 
 async def test_a_part_that_s3_refuses_ends_the_upload() -> None:
@@ -265,12 +258,10 @@ async def test_a_part_that_s3_refuses_ends_the_upload() -> None:
             return DONE.replace(b"Content-Length: 0", b"Content-Length: %d" % len(body)) + body
         return fault(403, "AccessDenied") if asked.line.startswith("PUT") else DONE
 
-    async with serving() as server:
+    async with serving() as server, of(server, part_bytes=10) as storage:
         server.answers = [answer]
-        storage = of(server, part_bytes=10)
         with pytest.raises(Unavailable):
             await storage.write(KEY, chunks(BODY), content_type=TYPE)
-        await storage.close()
 
     methods = [asked.line.split(" ")[0] for asked in server.asked]
     assert methods == ["POST", "PUT", "DELETE"]
@@ -290,11 +281,9 @@ async def test_nothing_of_the_environment_is_heeded(monkeypatch: pytest.MonkeyPa
     }.items():
         monkeypatch.setenv(name, value)
 
-    async with serving() as server:
+    async with serving() as server, of(server) as storage:
         server.answers = [HEAD]
-        storage = of(server)
         found = await storage.stat(KEY)
-        await storage.close()
 
     assert found is not None
     assert len(server.asked) == 1
@@ -307,7 +296,7 @@ async def test_without_keys_the_machines_role_is_asked(monkeypatch: pytest.Monke
     async with serving() as server:
         server.answers = [b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(given) + given]
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"http://127.0.0.1:{server.port}/role")
-        url = await source(bucket(None, access_key_id=None, secret_access_key=None))
+        url = await source(access_key_id=None, secret_access_key=None)
 
     assert told(url, "X-Amz-Credential").startswith("ASIAROLE/")
     assert told(url, "X-Amz-Security-Token") == "t"
@@ -316,12 +305,11 @@ async def test_without_keys_the_machines_role_is_asked(monkeypatch: pytest.Monke
 
 async def test_without_keys_and_role_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    storage = bucket(None, access_key_id=None, secret_access_key=None)
 
     with structlog.testing.capture_logs() as lines, pytest.raises(Unavailable):
-        await source(storage)
-    with pytest.raises(Unavailable):
-        await storage.stat(KEY)
+        await source(access_key_id=None, secret_access_key=None)
+    async with opened(None, access_key_id=None, secret_access_key=None) as storage:
+        with pytest.raises(Unavailable):
+            await storage.stat(KEY)
 
     assert [line["reason"] for line in lines] == ["NoCredentialsError"]
-    await storage.close()
