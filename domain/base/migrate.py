@@ -6,9 +6,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
+from tortoise.connection import get_connection
 from tortoise.context import TortoiseContext
-from tortoise.migrations.api import migrate as tortoise_migrate
 from tortoise.migrations.autodetector import MigrationAutodetector
+from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
+from tortoise.migrations.graph import MigrationKey
+from tortoise.migrations.schema_generator.state import State
 from tortoise.migrations.writer import MigrationWriter
 
 from domain.base.database import Door, system_fetch
@@ -19,6 +22,36 @@ from domain.base.settings import Settings
 # Any constant does, as long as every process takes the same one.
 _LOCK = 5_021_998_001
 _FOLDER = Path(__file__).resolve().parent.parent / "migrations"
+
+
+class _Copy(State):
+    """A copy of what the models are, which builds its classes when they are looked at."""
+
+    def __init__(self, state: State) -> None:
+        self.models = {key: model.clone() for key, model in state.models.items()}
+        self._copied = state.apps
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "apps":
+            raise AttributeError(name)
+        self.apps = self._copied.clone(self.models)
+        return self.apps
+
+
+class _State(State):
+    def clone(self) -> State:
+        return _Copy(self)
+
+
+class _Executor(MigrationExecutor):
+    """Tortoise's, but for the copies that it keeps of the state before each operation.
+
+    Few operations look at theirs, and to build all of its classes each time took most of a first start.
+    """
+
+    async def _project_state(self, applied: set[MigrationKey], *, upto: MigrationKey | None = None) -> State:
+        state = await super()._project_state(applied, upto=upto)
+        return _State(state.models, state.apps)
 
 
 async def migrate(settings: Settings) -> list[str]:
@@ -44,8 +77,10 @@ async def migrate(settings: Settings) -> list[str]:
                 applied.append(name)
 
         config = tortoise_config(settings, **credentials, minsize=1, maxsize=2)
-        async with TortoiseContext():
-            await tortoise_migrate(config=config, progress=note)
+        async with TortoiseContext() as context:
+            await context.init(config=config, init_connections=False)
+            targets = [MigrationTarget(label, "__latest__") for label in config["apps"]]
+            await _Executor(get_connection("default"), config["apps"]).migrate(targets, progress=note)
         await secure(owner, settings)
         return applied
     finally:
