@@ -15,7 +15,7 @@ from domain.base.settings import Settings
 from tests.base.test_command_line import wait_until, workers_of
 from tests.events.live import EVENTS, begun, served, until
 from tests.factories import Tenant
-from tests.processes import started
+from tests.processes import READY_DEADLINE_S, started
 from tests.sockets import opened
 from tests.test_outages import ORGANIZE, SIGN_UP
 
@@ -89,9 +89,24 @@ def open_in(worker: psutil.Process, port: int) -> int:
     return len([each for each in held if each.status == psutil.CONN_ESTABLISHED and each.laddr.port == port])
 
 
+async def both_serve(workers: list[psutil.Process], port: int) -> None:
+    """Wait until each takes connections: one that is still starting would leave all to the other."""
+    probes: list[asyncio.StreamWriter] = []
+
+    async def each_has_one() -> bool:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        probes.append(writer)
+        return all(open_in(each, port) for each in workers)
+
+    await until(each_has_one, READY_DEADLINE_S)
+    for writer in probes:
+        writer.close()
+    await until(lambda: not any(open_in(each, port) for each in workers))
+
+
 async def test_several_processes_show_their_sum_and_one_that_dies_takes_its_share_along(tmp_path: Path) -> None:
     arguments = ("serve", "--port", "0", "--workers", "2", "--data", str(tmp_path / "data"))
-    with started(*arguments) as serve:
+    with started(*arguments, SOCKETS_PER_USER=str(MOST_SOCKETS)) as serve:
         port = int(serve.origin.rpartition(":")[2])
         token = serve.ask(SIGN_UP, email="mona@example.test")["data"]["signUp"]["token"]
         org = serve.ask(ORGANIZE, token, slug="mona")["data"]["organizationCreate"]["organization"]["id"]
@@ -103,6 +118,7 @@ async def test_several_processes_show_their_sum_and_one_that_dies_takes_its_shar
         async with AsyncExitStack() as stack:
             workers = workers_of(serve.process)
             assert len(workers) == 2
+            await both_serve(workers, port)
             opening = 0
             while opening < 4 or any(open_in(each, port) == 0 for each in workers):
                 assert opening < MOST_SOCKETS
