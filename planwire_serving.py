@@ -1,5 +1,6 @@
-"""Serving from the command line: a socket to listen on, uvicorn in this process or in several, and the ready line."""
+"""Serving from the command line: serve, a socket to listen on, uvicorn in one process or several, the ready line."""
 
+import argparse
 import asyncio
 import contextlib
 import os
@@ -10,18 +11,41 @@ from collections.abc import Iterator, Sequence
 import uvicorn
 from starlette.types import ASGIApp
 
-from domain.base import telemetry
+from domain.base import embedded, migrate, telemetry
 from domain.base.settings import Settings
-from graph.app import create_app
+from graph.app import create_app, metrics_alone
 from graph.server import BACKLOG, REQUESTS_DEADLINE_S, calm_collector, take_descriptors
 from graph.server import configuration as server_configuration
-from planwire_processes import CommandError, keep, log, run, say, side_by_side
+from planwire_database import connected
+from planwire_processes import CommandError, call, keep, log, run, say, settings_of, side_by_side
 
 READY_DEADLINE_S = 60.0
 READY_POLL_S = 0.05
 # After its requests the application closes its connections. With the servers' own deadlines every process has ended in
 # under 5 s.
 SHUTDOWN_DEADLINE_S = REQUESTS_DEADLINE_S + 0.4
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serve the API; the servers of DATABASE_URL and REDIS_URL, or embedded ones."""
+    settings = settings_of(options)
+
+    async def work(listener: socket.socket) -> None:
+        async with embedded.servers(settings) as live:
+            if live.embedded:
+                await migrate.migrate(live)
+            # Uvicorn would show what is wrong with the database as a traceback.
+            async with connected(live):
+                pass
+            lines = (ready_line(options.host, listener),)
+            if options.workers == 1:
+                await serve_here(live, listener, lines)
+            else:
+                await serve_in_workers(live, listener, options.workers, lines)
+
+    with listening(options.host, options.port) as listener:
+        run(work(listener))
+    return 0
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -94,6 +118,11 @@ async def serve_until_cancelled(app: ASGIApp, settings: Settings, listener: sock
     raise CommandError("the server ended by itself; the lines above say why")
 
 
+async def serve_metrics(settings: Settings, listener: socket.socket) -> None:
+    """Serve this process's metrics alone. Raises CommandError when the server ends by itself."""
+    await serve_until_cancelled(metrics_alone(settings), settings, listener)
+
+
 async def serve_here(settings: Settings, listener: socket.socket, ready_lines: Sequence[str]) -> None:
     """Serve the API in this process, and say so once it is ready. Raises CommandError when it never is."""
     serving = serve_until_cancelled(create_app(settings), settings, listener)
@@ -108,7 +137,8 @@ async def serve_in_workers(settings: Settings, listener: socket.socket, count: i
             workers = [
                 keep(
                     f"worker {number}",
-                    _serve_as_worker,
+                    call,
+                    "planwire_serving:_serve_as_worker",
                     settings,
                     listener,
                     end_within_s=SHUTDOWN_DEADLINE_S + 0.2,

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager
-from enum import StrEnum
 from typing import Any
 
 from domain.adapters.bell import Bell
@@ -15,20 +14,10 @@ from domain.notifications import service as inboxes
 from domain.work import service as work
 from jobs.broker import StreamBroker
 from jobs.cron import Cron
+from jobs.parts import FINISH_WITHIN_S, Part
 from jobs.reactions import Reactions
 from jobs.relay import Relay
 from jobs.worker import Worker
-
-FINISH_WITHIN_S = 30.0
-
-
-class Part(StrEnum):
-    """What a process can do after commits."""
-
-    RELAY = "relay"
-    WORKER = "worker"
-    CRON = "cron"
-
 
 # One each for relaying, queueing, leases and ticks: a lease must not end because a clean-up has the only one.
 SYSTEM_CONNECTIONS = 4
