@@ -11,6 +11,7 @@ from domain.adapters.wiring import Adapters
 from domain.base import telemetry
 from domain.base.settings import Settings
 from graph.base.context import Context
+from graph.base.documents import Ready, Refusal
 from graph.base.limits import LIMITS, Limits
 from graph.base.live import Live
 from graph.base.requests import Asked
@@ -88,9 +89,15 @@ class GraphQL:
         return Answer(told.data, told.errors, response)
 
     async def execute(
-        self, by: Engine, document: str, variables: dict[str, Any], operation_name: str | None = None
+        self,
+        by: Engine,
+        document: str,
+        variables: dict[str, Any],
+        operation_name: str | None = None,
+        *,
+        found: Ready | Refusal | None = None,
     ) -> tuple[Told, Cookies]:
-        """What an engine answers, and what it may have set a cookie on."""
+        """What an engine answers, and what it may have set a cookie on. `found` is the operation, if it is made."""
         headers = dict(self.headers)
         if self.token is not None:
             headers["authorization"] = f"Bearer {self.token}"
@@ -103,7 +110,7 @@ class GraphQL:
         context = Context(_settings, _adapters, HTTPConnection(scope), response, Live.of(_adapters))
         fallbacks = fallen_back()
         request = Asked(document, operation_name, variables)
-        told = await by.run(await by.found(request), request, context)
+        told = await by.run(found or await by.found(request), request, context)
         if not any(word in document for word in INTROSPECTION):
             assert fallen_back() == fallbacks, f"graphql-core ran {document}"
         return told, response

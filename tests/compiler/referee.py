@@ -14,7 +14,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 from unittest.mock import patch
 
@@ -24,6 +24,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from domain.base import clock
 from graph.base.context import Operation
+from graph.base.documents import Documents, Ready, Refusal
 from graph.compiler.run import Compiled
 from graph.execution import Answer as Told
 from graph.execution import Engine
@@ -84,8 +85,13 @@ class Request:
     async def through(self, by: Engine) -> "Outcome":
         """What the engine answers."""
         client = replace(self.client, headers={**REQUEST_ID, **self.client.headers})
-        told, _ = await client.execute(by, self.document, self.variables, self.operation_name)
+        told, _ = await client.execute(by, self.document, self.variables, self.operation_name, found=self.found)
         return Outcome.of(told)
+
+    @cached_property
+    def found(self) -> Ready | Refusal:
+        """The operation that all engines run: to parse and to validate it takes longer than to run it."""
+        return Documents(schema, limits=UNLIMITED).of(self.document, self.operation_name)
 
 
 @dataclass(frozen=True)
