@@ -12,6 +12,7 @@ from graphql import GraphQLInterfaceType, GraphQLNamedType, GraphQLObjectType, G
 from domain.adapters.wiring import Adapters
 from domain.base.clock import new_id
 from domain.base.settings import Settings
+from graph.base import documents
 from tests.billing.paying import selling
 from tests.client import GraphQL
 from tests.factories import execute, make_person
@@ -43,6 +44,9 @@ from tests.isolation.sweep import (
 from tests.isolation.tables import table_leaks
 from tests.isolation.world import make_world, point_at
 
+# The worlds take long to make.
+pytestmark = pytest.mark.xdist_group("isolation")
+
 # People stand in global tables, which no policy guards: their predicates are the only layer, and always stay.
 SOLE_LAYER = "domain.identity.queries"
 
@@ -68,6 +72,9 @@ async def make_tenants(stack: AsyncExitStack, settings: Settings) -> Tenants:
 async def tenants(settings: Settings, adapters: Adapters) -> AsyncIterator[Tenants]:
     """Who asks, and whose things must not show."""
     async with AsyncExitStack() as stack:
+        # Each layer is asked the same long documents.
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(documents, "LONGEST_CACHED", 1_000_000)
         yield await make_tenants(stack, settings)
 
 

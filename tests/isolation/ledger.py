@@ -110,7 +110,8 @@ class Ledger:
 async def open_ledger(settings: Settings, *org_ids: UUID) -> AsyncIterator[Ledger]:
     """A ledger of these tenants, on a connection of the owner of the database."""
     user = unquote(urlsplit(settings.database_url or "").username or "postgres")
-    owner = await asyncpg.connect(**address_of(settings), user=user)
+    # The statement that reads it all is long, and planned once if it is kept.
+    owner = await asyncpg.connect(**address_of(settings), user=user, max_cacheable_statement_size=0)
     try:
         tables = await owner.fetch(
             "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') "
