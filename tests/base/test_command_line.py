@@ -8,7 +8,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -16,7 +16,7 @@ import pytest
 
 from domain.base import data_directory
 from domain.demo.seed import SIGN_IN
-from tests.processes import END_DEADLINE_S, READY_DEADLINE_S, planwire, started
+from tests.processes import END_DEADLINE_S, READY_DEADLINE_S, Started, planwire, started
 
 
 def servers_in(directory: Path) -> list[psutil.Process]:
@@ -111,12 +111,18 @@ def test_dev_ends_when_a_server_dies_under_it(tmp_path: Path) -> None:
     assert servers_in(tmp_path) == []
 
 
-def test_two_run_side_by_side_and_a_taken_port_or_directory_is_told(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    with (
-        started("dev", "--port", "0", "--data", str(one)) as first,
-        started("dev", "--port", "0", "--data", str(two)) as second,
-    ):
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Started, Path]]:
+    """One that runs, and its directory, for tests that let it run."""
+    data = tmp_path_factory.mktemp("dev")
+    with started("dev", "--port", "0", "--data", str(data)) as running:
+        yield running, data
+        running.end(signal.SIGTERM)
+
+
+def test_two_run_side_by_side_and_a_taken_port_or_directory_is_told(dev: tuple[Started, Path], tmp_path: Path) -> None:
+    first, one = dev
+    with started("dev", "--port", "0", "--data", str(tmp_path / "two")) as second:
         port = first.origin.rsplit(":", 1)[1]
         same_port = planwire("dev", "--port", port, "--data", str(tmp_path / "three"))
         same_directory = planwire("dev", "--port", "0", "--data", str(one))
@@ -135,11 +141,11 @@ def test_two_run_side_by_side_and_a_taken_port_or_directory_is_told(tmp_path: Pa
     )
 
 
-def test_seed_and_migrate_use_the_servers_of_a_running_dev(tmp_path: Path) -> None:
-    with started("dev", "--port", "0", "--data", str(tmp_path)) as dev:
-        migrated = planwire("migrate", "--data", str(tmp_path))
-        seeded = planwire("seed", "--data", str(tmp_path))
-        still = dev.get("/health/ready")[0]
+def test_seed_and_migrate_use_the_servers_of_a_running_dev(dev: tuple[Started, Path]) -> None:
+    running, data = dev
+    migrated = planwire("migrate", "--data", str(data))
+    seeded = planwire("seed", "--data", str(data))
+    still = running.get("/health/ready")[0]
 
     assert (migrated.returncode, migrated.stdout) == (0, "the database is current\n"), migrated.stderr
     assert (seeded.returncode, seeded.stdout) == (0, f"demo data were there already\n{SIGN_IN}\n"), seeded.stderr
