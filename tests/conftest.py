@@ -9,6 +9,8 @@ from dataclasses import replace
 import asyncpg
 import pytest
 import uvicorn
+from xdist.remote import Producer
+from xdist.scheduler import LoadGroupScheduling
 
 from domain.adapters.wiring import Adapters
 from domain.base import database
@@ -20,6 +22,32 @@ from graph.server import calm_collector, configuration
 from tests import client, factories
 from tests.compiler import referee
 from tests.factories import Tenant
+
+# Files whose tests one process runs, by the name that they have together. They share what takes long to start, or
+# measure what the machine is busy with.
+TOGETHER = {
+    "tests/base/test_command_line.py": "command line",
+    "tests/compiler/test_costs.py": "costs",
+    "tests/graphiql/test_examples.py": "graphiql",
+    "tests/live_log/test_drill.py": "live_log",
+    "tests/live_log/test_revocation_drill.py": "live_log",
+    "tests/test_isolation.py": "isolation",
+    "tests/test_outages.py": "outages",
+    "tests/transport/test_socket_outages.py": "socket outages",
+}
+
+
+class Scheduling(LoadGroupScheduling):  # type: ignore[misc]  # without types
+    """By file, as the mark of pytest-xdist 3.8 does nothing under pytest 9: it is written where nobody reads it."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return TOGETHER.get(nodeid.partition("::")[0], nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """The larger groups first, then the other tests, each for itself."""
+    return Scheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 def pytest_collection_finish() -> None:

@@ -44,9 +44,6 @@ from tests.isolation.sweep import (
 from tests.isolation.tables import table_leaks
 from tests.isolation.world import make_world, point_at
 
-# The worlds take long to make.
-pytestmark = pytest.mark.xdist_group("isolation")
-
 # People stand in global tables, which no policy guards: their predicates are the only layer, and always stay.
 SOLE_LAYER = "domain.identity.queries"
 

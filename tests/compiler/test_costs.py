@@ -32,8 +32,6 @@ from tests.compiler.wire import wire
 from tests.factories import Person
 from tests.graphiql.test_examples import EVENTS
 
-pytestmark = pytest.mark.xdist_group("costs")
-
 WARM = 2
 RUNS = 50
 # Of which what is left is measured.

@@ -9,8 +9,6 @@ import random
 import sys
 import time
 
-import pytest
-
 from domain.base.database import acting_for
 from domain.base.settings import Settings
 from domain.events import chain, cursors
@@ -21,8 +19,6 @@ from tests.live_log.fleet import Fleet
 from tests.live_log.lossy_redis import LossyRedis
 from tests.live_log.sizes import Size
 from tests.live_log.subscribers import Cut, log_of
-
-pytestmark = pytest.mark.xdist_group("live_log")
 
 
 async def test_everybody_sees_the_whole_log_once_and_in_order(

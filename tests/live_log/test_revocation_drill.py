@@ -22,8 +22,6 @@ from tests.live_log.sizes import Size
 from tests.live_log.subscribers import log_of
 from tests.live_log.witnesses import Flow, Witness, flowing, watching
 
-pytestmark = pytest.mark.xdist_group("live_log")
-
 DEADLINE_S = 2.0
 MOST_FRAMES_BEFORE = 60
 FRAMES_AFTER = 20
