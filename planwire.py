@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from commands.processes import CommandError, call
 from domain.base.data_directory import EmbeddedError
 from domain.base.database_address import Unreachable
 from domain.base.settings import SettingsError
 from jobs.parts import FINISH_WITHIN_S, Part
-from planwire_processes import CommandError, call
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(among: Any, name: str, module: str, about: str, *parents: argparse.ArgumentParser) -> Any:
         added = among.add_parser(name, help=about, description=about, parents=parents)
-        added.set_defaults(function=f"planwire_{module}:{name}")
+        added.set_defaults(function=f"commands.{module}:{name}")
         return added
 
     command(

@@ -140,8 +140,8 @@ async def test_a_service_without_embeddings_is_used_for_the_rest(settings: Setti
 NOT_IMPORTED = """
 import sys
 from pathlib import Path
-import planwire_serving
-import planwire_working
+import commands.serving
+import commands.working
 from domain.adapters.wiring import Adapters
 from domain.base.settings import load
 

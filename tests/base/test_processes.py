@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from planwire_processes import PROCESS_TRIES, CommandError, keep
+from commands.processes import PROCESS_TRIES, CommandError, keep
 from tests.processes import ENVIRON, ROOT
 
 IMPORTED = """
 import importlib, json, sys
 
 found = []
-for name in ("planwire_database", "planwire_working"):
+for name in ("commands.database", "commands.working"):
     importlib.import_module(name)
     found.append(sorted({"taskiq", "strawberry", "starlette", "uvicorn"} & set(sys.modules)))
 print(json.dumps(found))

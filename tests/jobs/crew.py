@@ -33,7 +33,7 @@ COUNTING = ("--reactions", "tests.jobs.counting")
 # Each process is the command as a person starts it, but for the seconds that its imports take: they are made once, in a
 # process from which the others are forked.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["planwire", "planwire_database", "planwire_working", "tests.jobs.counting"])
+FORKS.set_forkserver_preload(["planwire", "commands.database", "commands.working", "tests.jobs.counting"])
 
 
 async def until(holds: Callable[[], Awaitable[Any]], patience_s: float = PATIENCE_S) -> Any:

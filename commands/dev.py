@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from commands.database import connected
+from commands.processes import CommandError, call, keep, run, settings_of, side_by_side
+from commands.serving import listening, near, origin, port_of, ready_line, serve_here
 from domain.base import embedded, migrate
 from domain.base.setting_values import is_loopback
 from domain.base.settings import Settings
 from domain.demo import seed as demo
-from planwire_database import connected
-from planwire_processes import CommandError, call, keep, run, settings_of, side_by_side
-from planwire_serving import listening, near, origin, port_of, ready_line, serve_here
 
 DEV_JOBS_END_WITHIN_S = 4.0
 
@@ -34,7 +34,7 @@ def dev(options: argparse.Namespace) -> int:
                 if await demo.is_empty():
                     await demo.seed()
             lines = [ready_line(options.host, listener), demo.SIGN_IN]
-            beside = [keep("jobs", call, "planwire_working:work_beside", live, end_within_s=DEV_JOBS_END_WITHIN_S)]
+            beside = [keep("jobs", call, "commands.working:work_beside", live, end_within_s=DEV_JOBS_END_WITHIN_S)]
             if stripe:
                 lines.append(f"fake Stripe: {stripe.origin}")
                 own = origin(near(options.host), port_of(listener))

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 import uvicorn
 from starlette.types import ASGIApp
 
+from commands.database import connected
+from commands.processes import CommandError, call, keep, log, run, say, settings_of, side_by_side
 from domain.base import embedded, migrate, telemetry
 from domain.base.settings import Settings
 from graph.app import create_app, metrics_alone
 from graph.server import BACKLOG, REQUESTS_DEADLINE_S, calm_collector, take_descriptors
 from graph.server import configuration as server_configuration
-from planwire_database import connected
-from planwire_processes import CommandError, call, keep, log, run, say, settings_of, side_by_side
 
 READY_DEADLINE_S = 60.0
 READY_POLL_S = 0.05
@@ -138,7 +138,7 @@ async def serve_in_workers(settings: Settings, listener: socket.socket, count: i
                 keep(
                     f"worker {number}",
                     call,
-                    "planwire_serving:_serve_as_worker",
+                    "commands.serving:_serve_as_worker",
                     settings,
                     listener,
                     end_within_s=SHUTDOWN_DEADLINE_S + 0.2,

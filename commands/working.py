@@ -6,12 +6,12 @@ import importlib
 import socket
 from typing import Any
 
+from commands.processes import CommandError, run, say, settings_of, side_by_side
 from domain.base import embedded, migrate, telemetry
 from domain.base.settings import Settings
 from jobs.reactions import Reactions
 from jobs.run import connected, system_size
 from jobs.run import run as run_jobs
-from planwire_processes import CommandError, run, say, settings_of, side_by_side
 
 # Who presses Ctrl-C does not wait for jobs: what is given back goes on at the next start.
 DEV_JOBS_FINISH_WITHIN_S = 1.0
@@ -26,7 +26,7 @@ def work(options: argparse.Namespace) -> int:
         raise CommandError(f"--concurrency is at most {most} with DATABASE_POOL_SIZE={settings.database_pool_size}", 2)
 
     # By name: without metrics nothing is served, and the API need not be imported.
-    serving: Any = importlib.import_module("planwire_serving") if options.metrics_port is not None else None
+    serving: Any = importlib.import_module("commands.serving") if options.metrics_port is not None else None
 
     async def work_on(metrics: socket.socket | None) -> None:
         async with embedded.servers(settings, guest=True) as live:

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+from commands.processes import CommandError, run, say, settings_of
 from domain.base import database, embedded
 from domain.base import migrate as migrations
 from domain.base.clock import now
@@ -12,7 +13,6 @@ from domain.base.errors import Taken
 from domain.base.settings import Settings
 from domain.deliveries import dead as dead_jobs
 from domain.demo import seed as demo
-from planwire_processes import CommandError, run, say, settings_of
 
 
 def migrate(options: argparse.Namespace) -> int:

@@ -5,8 +5,8 @@ import difflib
 from itertools import islice
 from pathlib import Path
 
+from commands.processes import CommandError, say
 from graph.schema import printed as printed_schema
-from planwire_processes import CommandError, say
 
 SCHEMA_FILE = Path(__file__).resolve().parent / "schema.graphql"
 DIFF_LINES = 40
