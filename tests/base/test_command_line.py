@@ -74,18 +74,25 @@ def test_ctrl_c_at_the_terminal_reaches_the_whole_group_and_still_ends_cleanly(t
     assert servers_in(tmp_path) == []
 
 
+def processor_s() -> float:
+    """What children that have ended have taken of the processor, with their own children."""
+    taken = os.times()
+    return taken.children_user + taken.children_system
+
+
 def test_a_second_dev_start_reuses_the_data_and_is_quick(tmp_path: Path) -> None:
+    begun_s = processor_s()
     with started("dev", "--port", "0", "--data", str(tmp_path)) as first:
         first.end(signal.SIGTERM)
+    first_s = processor_s() - begun_s
     made = (tmp_path / "postgres" / "PG_VERSION").stat().st_mtime_ns
-    begun = time.monotonic()
 
     with started("dev", "--port", "0", "--data", str(tmp_path)) as second:
-        took_s = time.monotonic() - begun
         second.end(signal.SIGTERM)
+    second_s = processor_s() - begun_s - first_s
 
     assert second.lines[1:] == [SIGN_IN]
-    assert took_s < 5
+    assert second_s < first_s
     assert (tmp_path / "postgres" / "PG_VERSION").stat().st_mtime_ns == made
 
 
