@@ -27,6 +27,7 @@ MODELS = (
     "domain.notifications.models",
     "domain.events.models",
     "domain.deliveries.models",
+    "domain.search.models",
 )
 
 # For the first connection of a process, to a server that may be far away.

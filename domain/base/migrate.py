@@ -17,7 +17,7 @@ from tortoise.migrations.writer import MigrationWriter
 from domain.base.database import Door, system_fetch
 from domain.base.database_address import CONNECT_TIMEOUT_S, address_of, reaching, tortoise_config
 from domain.base.row_security import make_roles, secure
-from domain.base.settings import Settings
+from domain.base.settings import Settings, SettingsError
 
 # Any constant does, as long as every process takes the same one.
 _LOCK = 5_021_998_001
@@ -58,7 +58,7 @@ async def migrate(settings: Settings) -> list[str]:
     """Make the roles, apply what is missing, put row-level security in place; the names applied.
 
     DATABASE_URL must be the owner's. Two at once wait for each other: Tortoise itself takes no lock.
-    Raises Unreachable.
+    Raises Unreachable; SettingsError when the database has no text search configuration for SEARCH_LANGUAGE.
     """
     url = urlsplit(settings.database_url or "")
     credentials: dict[str, Any] = {
@@ -69,6 +69,7 @@ async def migrate(settings: Settings) -> list[str]:
         owner = await asyncpg.connect(**address_of(settings), **credentials, timeout=CONNECT_TIMEOUT_S)
     try:
         await owner.execute("SELECT pg_advisory_lock($1)", _LOCK)
+        await _check_language(owner, settings)
         await make_roles(owner, settings)
         applied: list[str] = []
 
@@ -76,7 +77,8 @@ async def migrate(settings: Settings) -> list[str]:
             if event == "apply_done":
                 applied.append(name)
 
-        config = tortoise_config(settings, **credentials, minsize=1, maxsize=2)
+        session = {"planwire.search_language": settings.search_language}
+        config = tortoise_config(settings, **credentials, minsize=1, maxsize=2, server_settings=session)
         async with TortoiseContext() as context:
             await context.init(config=config, init_connections=False)
             targets = [MigrationTarget(label, "__latest__") for label in config["apps"]]
@@ -86,6 +88,12 @@ async def migrate(settings: Settings) -> list[str]:
     finally:
         # Ending the session gives the lock back.
         await owner.close()
+
+
+async def _check_language(owner: Any, settings: Settings) -> None:
+    known = [row["cfgname"] for row in await owner.fetch("SELECT cfgname::text FROM pg_ts_config ORDER BY cfgname")]
+    if settings.search_language not in known:
+        raise SettingsError(f"SEARCH_LANGUAGE: the database has no such configuration; it has {', '.join(known)}")
 
 
 async def current() -> bool:

@@ -1,5 +1,7 @@
 """Roles, grants and the tenant policy of every table: the second layer of tenancy, below the predicates of the reads.
 
+A function of AS_SYSTEM passes the policies, so each keeps to the caller's organizations itself.
+
 Every `planwire migrate` compares what the database holds with what is wanted, and puts right what differs, each table
 in a transaction of its own. A new table cannot be forgotten: one with `org_id` gets the policy, any other must stand in
 GLOBAL_TABLES. Where nothing differs no lock is taken that a running statement would feel.
@@ -35,6 +37,7 @@ GLOBAL_TABLES: dict[str, tuple[str, ...]] = {
     # Cron's alone, and what Stripe told.
     "tick": (),
     "stripe_event": (),
+    "search_model": ("SELECT",),
     "tortoise_migrations": ("SELECT",),
 }
 
@@ -63,6 +66,8 @@ NARROWER: dict[str, tuple[str, ...]] = {
     "delivery": ("SELECT", "INSERT", "UPDATE (state, attempts, available_at, queue_at, claim, last_error, ended_at)"),
     "organization_metrics": ("SELECT",),
 }
+# Functions that run as the system role, whoever of the two calls them, and that nobody else may call.
+AS_SYSTEM = ("search_words",)
 _EVERYTHING = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 _TENANT_FUNCTION = """
@@ -106,6 +111,27 @@ async def secure(owner: Any, settings: Settings) -> None:
             await _grant(owner, table, system, _EVERYTHING)
             # What everybody may, the application role may as well.
             await _grant(owner, table, None, ())
+    for function in AS_SYSTEM:
+        await _hand_over(owner, function, app, system)
+
+
+async def _hand_over(owner: Any, function: str, app: str, system: str) -> None:
+    """Give the function to the system role, and let the application role call it."""
+    name, app, system = f"public.{_quoted(function)}", _quoted(app), _quoted(system)
+    if (
+        await owner.fetchval("SELECT proowner::regrole::text FROM pg_proc WHERE oid = $1::text::regproc", name)
+        == system
+    ):
+        return
+    async with owner.transaction():
+        # What Postgres asks of an owner who is no superuser; both are taken back.
+        await owner.execute(f"GRANT {system} TO CURRENT_USER WITH SET TRUE")
+        await owner.execute(f"GRANT CREATE ON SCHEMA public TO {system}")
+        await owner.execute(f"REVOKE ALL ON FUNCTION {name} FROM PUBLIC")
+        await owner.execute(f"GRANT EXECUTE ON FUNCTION {name} TO {app}")
+        await owner.execute(f"ALTER FUNCTION {name} OWNER TO {system}")
+        await owner.execute(f"REVOKE CREATE ON SCHEMA public FROM {system}")
+        await owner.execute(f"REVOKE {system} FROM CURRENT_USER")
 
 
 def _rules(column: str, app: str, system: str) -> dict[str, str]:

@@ -21,6 +21,8 @@ SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 # Source: Amazon S3, bucket naming rules.
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+# Of those that stand in a database, `migrate` says whether this one does.
+TEXT_SEARCH_CONFIGURATION = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 REGION = re.compile(r"[a-z0-9-]{2,32}")
 # Those whose objects can be read at once; from the others they would have to be restored first.
 STORAGE_CLASSES = ("STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "EXPRESS_ONEZONE")
@@ -207,3 +209,10 @@ def storage_class(value: str) -> str:
     if value.upper() not in STORAGE_CLASSES:
         raise ValueError(f"has to be one of {', '.join(STORAGE_CLASSES)}")
     return value.upper()
+
+
+def search_language(value: str) -> str:
+    """The name of a text search configuration."""
+    if not TEXT_SEARCH_CONFIGURATION.fullmatch(value.lower()):
+        raise ValueError("is no name of a text search configuration, like english or simple")
+    return value.lower()

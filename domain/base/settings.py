@@ -61,6 +61,7 @@ KNOWN = (
     "S3_BUCKET",
     "S3_ENDPOINT_URL",
     "S3_STORAGE_CLASS",
+    "SEARCH_LANGUAGE",
     "SECRET_KEY",
     "SLACK_WEBHOOK_URL",
     "SMTP_URL",
@@ -142,6 +143,7 @@ class Settings:
     sockets_per_user: int = 20
     operations_per_socket: int = 100
     messages_per_second: int = 50
+    search_language: str = "english"
     log_level: str = "info"
     log_format: str = "json"
 
@@ -210,6 +212,7 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
         "OPENAI_EMBEDDING_DIMENSIONS", setting_values.whole(1, DIMENSIONS_MAX), Settings.openai_embedding_dimensions
     )
     openai_image_model = read("OPENAI_IMAGE_MODEL", setting_values.key("gpt-image-2"), Settings.openai_image_model)
+    search_language = read("SEARCH_LANGUAGE", setting_values.search_language, Settings.search_language)
     log_level = read("LOG_LEVEL", lambda value: setting_values.one_of(LOG_LEVELS, value), "info")
     log_format = read("LOG_FORMAT", lambda value: setting_values.one_of(LOG_FORMATS, value), "json")
 
@@ -291,6 +294,7 @@ def load(environ: Mapping[str, str], *, data_dir: Path | None = None) -> Setting
         sockets_per_user=sockets_per_user,
         operations_per_socket=operations_per_socket,
         messages_per_second=messages_per_second,
+        search_language=search_language,
         log_level=log_level,
         log_format=log_format,
     )

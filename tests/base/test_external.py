@@ -22,6 +22,10 @@ async def external(tmp_path: Path) -> AsyncIterator[dict[str, str]]:
         admin = await asyncpg.connect(host=host, port=5432, user="postgres", database="postgres")
         await admin.execute("CREATE ROLE owner LOGIN CREATEROLE PASSWORD 'owners-own'")
         await admin.execute('CREATE DATABASE "pm-data" OWNER owner')
+        # pgvector is no extension that an owner may bring in. Where it is, it need not be brought.
+        data = await asyncpg.connect(host=host, port=5432, user="postgres", database="pm-data")
+        await data.execute("CREATE EXTENSION vector")
+        await data.close()
         access = Path(await admin.fetchval("SHOW hba_file"))
         await asyncio.to_thread(access.write_text, CLOSED)
         await admin.execute("SELECT pg_reload_conf()")

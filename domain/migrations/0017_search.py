@@ -1,0 +1,347 @@
+"""The index of a search: what is found by its words, and what is found by its meaning.
+
+Triggers keep the words, so that they are current with the commit that changed the text. No service could: search stands
+above tasks, comments and projects, and single changes, bulk changes, transfers, the demo and tests write those tables
+each in their own way. A trigger looks at nothing but text and place: who moves a task to another state writes nothing
+here. Meaning takes a model, so passages and vectors follow by jobs; `search_pending` says for which documents.
+
+`words` is generated in the language that SEARCH_LANGUAGE said at this migration; `search_language()` tells which. Among
+them is one that names the organization: the index then brings together its list and those of the words that are asked
+for, and what other organizations have costs nothing.
+"""
+
+from tortoise import fields, migrations
+from tortoise.migrations import operations as ops
+
+from domain.base.clock import new_id, now
+from domain.search.models import ModelState, Subject
+
+# `migrate` sets it for its session.
+_LANGUAGE = """
+DO $do$
+DECLARE
+    language text := (
+        SELECT format('%I.%I', nspname, cfgname)
+        FROM pg_ts_config JOIN pg_namespace ON pg_namespace.oid = cfgnamespace
+        WHERE pg_ts_config.oid = coalesce(nullif(current_setting('planwire.search_language', true), ''), 'english')::regconfig
+    );
+BEGIN
+    EXECUTE format(
+        'CREATE FUNCTION search_language() RETURNS regconfig LANGUAGE sql IMMUTABLE PARALLEL SAFE AS %L',
+        format('SELECT %L::pg_catalog.regconfig', language)
+    );
+END
+$do$
+"""
+
+_TABLES = (
+    "ALTER TABLE search_document ALTER COLUMN archived SET DEFAULT false, ALTER COLUMN changed_at SET DEFAULT now(), "
+    "ADD COLUMN words tsvector GENERATED ALWAYS AS ("
+    "setweight(to_tsvector(public.search_language(), identifier || ' ' || title), 'A') "
+    "|| setweight(to_tsvector(public.search_language(), body), 'B') "
+    "|| array_to_tsvector(ARRAY['org:' || org_id::text])) STORED, "
+    "ADD CONSTRAINT search_document_org_id UNIQUE (org_id, subject_id), "
+    "ADD CONSTRAINT search_document_org_id_fk FOREIGN KEY (org_id) REFERENCES organization (id) ON DELETE CASCADE, "
+    "ADD CONSTRAINT search_document_task CHECK ((task_id IS NOT NULL) = (kind = 'COMMENT'))",
+    "CREATE INDEX search_document_words ON search_document USING gin (words)",
+    "CREATE INDEX search_document_task ON search_document (task_id) WHERE task_id IS NOT NULL",
+    "ALTER TABLE search_pending ALTER COLUMN since SET DEFAULT now(), "
+    "ADD CONSTRAINT search_pending_org_id_subject_id_fk FOREIGN KEY (org_id, subject_id) "
+    "REFERENCES search_document (org_id, subject_id) ON DELETE CASCADE",
+    "CREATE INDEX search_pending_since ON search_pending (since)",
+    "ALTER TABLE search_passage ADD CONSTRAINT search_passage_org_id UNIQUE (org_id, id), "
+    "ADD CONSTRAINT search_passage_content UNIQUE (subject_id, content_hash), "
+    "ADD CONSTRAINT search_passage_org_id_subject_id_fk FOREIGN KEY (org_id, subject_id) "
+    "REFERENCES search_document (org_id, subject_id) ON DELETE CASCADE",
+    "ALTER TABLE search_version ADD CONSTRAINT search_version_org_id_fk "
+    "FOREIGN KEY (org_id) REFERENCES organization (id) ON DELETE CASCADE",
+    "CREATE UNIQUE INDEX search_model_name ON search_model (name)",
+    "CREATE UNIQUE INDEX search_model_serving ON search_model (state) WHERE state = 'SERVING'",
+    "CREATE TABLE search_vector ("
+    "passage_id uuid NOT NULL, model_id smallint NOT NULL REFERENCES search_model (id) ON DELETE CASCADE, "
+    "org_id uuid NOT NULL, subject_id uuid NOT NULL, embedding halfvec NOT NULL, PRIMARY KEY (passage_id, model_id), "
+    "CONSTRAINT search_vector_org_id_passage_id_fk FOREIGN KEY (org_id, passage_id) "
+    "REFERENCES search_passage (org_id, id) ON DELETE CASCADE)",
+    # By it an organization's vectors are compared one by one, where they are few.
+    "CREATE INDEX search_vector_organization ON search_vector (org_id, model_id)",
+)
+
+_RAISE_VERSION = """
+CREATE FUNCTION raise_search_version(org uuid) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO public.search_version (org_id, version) SELECT id, 1 FROM public.organization WHERE id = org
+    ON CONFLICT (org_id) DO UPDATE SET version = search_version.version + 1
+$$
+"""
+
+# At the commit, when all other locks are had: whoever changes texts holds the log's counter by then, so the wait for
+# this row is nobody's but the index jobs'. What changes many documents raises the version once.
+_CHANGED = """
+CREATE FUNCTION search_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    org uuid := coalesce(NEW.org_id, OLD.org_id);
+    raising text := pg_current_xact_id()::text || ' ' || org::text;
+BEGIN
+    IF current_setting('planwire.search_raised', true) IS DISTINCT FROM raising THEN
+        PERFORM public.raise_search_version(org), set_config('planwire.search_raised', raising, true);
+    END IF;
+    RETURN NULL;
+END
+$$
+"""
+
+_AWAIT = """
+CREATE FUNCTION search_await_passages() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO public.search_pending (subject_id, org_id) VALUES (NEW.subject_id, NEW.org_id) ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END
+$$
+"""
+
+_FORGET = """
+CREATE FUNCTION search_forget() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM public.search_document WHERE subject_id = OLD.id;
+    RETURN NULL;
+END
+$$
+"""
+
+_KEEP_TASK = """
+CREATE FUNCTION search_keep_task() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO public.search_document (subject_id, org_id, kind, project_id, archived, identifier, title, body)
+        VALUES (NEW.id, NEW.org_id, 'TASK', NEW.project_id, NEW.archived_at IS NOT NULL, NEW.identifier, NEW.title,
+            coalesce(NEW.description, ''));
+        RETURN NULL;
+    END IF;
+    UPDATE public.search_document SET project_id = NEW.project_id, archived = NEW.archived_at IS NOT NULL,
+        identifier = NEW.identifier, title = NEW.title, body = coalesce(NEW.description, ''),
+        changed_at = CASE WHEN (title, body) = (NEW.title, coalesce(NEW.description, '')) THEN changed_at ELSE now() END
+    WHERE subject_id = NEW.id;
+    IF NEW.project_id <> OLD.project_id OR (NEW.archived_at IS NULL) <> (OLD.archived_at IS NULL) THEN
+        UPDATE public.search_document SET project_id = NEW.project_id, archived = NEW.archived_at IS NOT NULL
+        WHERE task_id = NEW.id;
+    END IF;
+    RETURN NULL;
+END
+$$
+"""
+
+# A transfer, or the archiving, of the task would not see a comment that is not committed yet, so each waits for the
+# other: at the task's document, which moves between states do not touch.
+_KEEP_COMMENT = """
+CREATE FUNCTION search_keep_comment() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO public.search_document (
+            subject_id, org_id, kind, project_id, task_id, archived, identifier, title, body)
+        SELECT NEW.id, NEW.org_id, 'COMMENT', project_id, NEW.task_id, archived, '', '', NEW.body
+        FROM public.search_document WHERE subject_id = NEW.task_id AND org_id = NEW.org_id FOR SHARE;
+    ELSE
+        UPDATE public.search_document SET body = NEW.body, changed_at = now() WHERE subject_id = NEW.id;
+    END IF;
+    RETURN NULL;
+END
+$$
+"""
+
+_KEEP_PROJECT = """
+CREATE FUNCTION search_keep_project() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO public.search_document (subject_id, org_id, kind, project_id, archived, identifier, title, body)
+        VALUES (NEW.id, NEW.org_id, 'PROJECT', NEW.id, NEW.archived_at IS NOT NULL, NEW.key, NEW.name,
+            coalesce(NEW.description, ''));
+    ELSE
+        UPDATE public.search_document SET archived = NEW.archived_at IS NOT NULL, identifier = NEW.key,
+            title = NEW.name, body = coalesce(NEW.description, ''),
+            changed_at = CASE WHEN (title, body) = (NEW.name, coalesce(NEW.description, '')) THEN changed_at ELSE now() END
+        WHERE subject_id = NEW.id;
+    END IF;
+    RETURN NULL;
+END
+$$
+"""
+
+# table, what keeps its documents, the columns that say something to it
+_KEPT = (
+    ("task", "search_keep_task", ("title", "description", "identifier", "project_id", "archived_at")),
+    ("comment", "search_keep_comment", ("body",)),
+    ("project", "search_keep_project", ("name", "description", "key", "archived_at")),
+)
+
+
+def _triggers() -> list[str]:
+    found = [
+        "CREATE TRIGGER search_await_new AFTER INSERT ON search_document "
+        "FOR EACH ROW EXECUTE FUNCTION search_await_passages()",
+        "CREATE TRIGGER search_await_changed AFTER UPDATE OF title, body ON search_document FOR EACH ROW "
+        "WHEN (OLD.title <> NEW.title OR OLD.body <> NEW.body) EXECUTE FUNCTION search_await_passages()",
+        "CREATE CONSTRAINT TRIGGER search_document_changed AFTER INSERT OR UPDATE OR DELETE ON search_document "
+        "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION search_changed()",
+    ]
+    for table, function, columns in _KEPT:
+        old, new = (", ".join(f"{row}.{column}" for column in columns) for row in ("OLD", "NEW"))
+        found += [
+            f"CREATE TRIGGER search_keep_new AFTER INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION {function}()",
+            f"CREATE TRIGGER search_keep_changed AFTER UPDATE OF {', '.join(columns)} ON {table} FOR EACH ROW "
+            f"WHEN (ROW({old}) IS DISTINCT FROM ROW({new})) EXECUTE FUNCTION {function}()",
+            f"CREATE TRIGGER search_forget AFTER DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION search_forget()",
+        ]
+    return found
+
+
+# Under row-level security `@@` would be asked of every row of the organization, because it is not leakproof. So this
+# runs as the system role, to which `migrate` gives it, and keeps to the caller's organizations itself.
+_WORDS = """
+CREATE FUNCTION search_words(org uuid, query tsquery, kinds text[], project uuid, most int)
+RETURNS TABLE (subject_id uuid, kind text, score real)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT subject_id, kind, ts_rank_cd(words, query) FROM public.search_document
+    WHERE words @@ (('''org:' || org::text || '''')::tsquery && query)
+        AND org_id = org AND org = ANY(public.app_org_ids())
+        AND NOT archived AND kind = ANY(kinds) AND (project IS NULL OR project_id = project)
+    ORDER BY 3 DESC, 1 LIMIT most
+$$
+"""
+
+# Whoever migrates need not be a superuser, and then sees no row of a table whose security is forced. `migrate` forces
+# it again before it ends.
+_UNFORCED = tuple(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY" for table, _, _ in _KEPT)
+_COLUMNS = "subject_id, org_id, kind, project_id, task_id, archived, identifier, title, body"
+_PRESENT = (
+    f"INSERT INTO search_document ({_COLUMNS}) SELECT id, org_id, 'PROJECT', id, NULL, archived_at IS NOT NULL, key, "
+    "name, coalesce(description, '') FROM project",
+    f"INSERT INTO search_document ({_COLUMNS}) SELECT id, org_id, 'TASK', project_id, NULL, archived_at IS NOT NULL, "
+    "identifier, title, coalesce(description, '') FROM task",
+    f"INSERT INTO search_document ({_COLUMNS}) SELECT comment.id, comment.org_id, 'COMMENT', task.project_id, task.id, "
+    "task.archived_at IS NOT NULL, '', '', comment.body FROM comment JOIN task ON task.id = comment.task_id",
+)
+
+STATEMENTS = (
+    _LANGUAGE,
+    *_TABLES,
+    _RAISE_VERSION,
+    _CHANGED,
+    _AWAIT,
+    _FORGET,
+    _KEEP_TASK,
+    _KEEP_COMMENT,
+    _KEEP_PROJECT,
+    *_triggers(),
+    # It asks `app_org_ids`, which a new database has only when `migrate` ends.
+    "SET LOCAL check_function_bodies = off",
+    _WORDS,
+    *_UNFORCED,
+    *_PRESENT,
+)
+
+
+class Migration(migrations.Migration):
+    """Search."""
+
+    dependencies = [("planwire", "0016_work")]
+
+    initial = False
+
+    operations = [
+        ops.RunSQL("CREATE EXTENSION IF NOT EXISTS vector", reverse_sql=ops.RunSQL.noop),
+        ops.CreateModel(
+            name="SearchDocument",
+            fields=[
+                ("subject_id", fields.UUIDField(primary_key=True, unique=True, db_index=True)),
+                ("org_id", fields.UUIDField()),
+                (
+                    "kind",
+                    fields.CharEnumField(
+                        description="TASK: TASK\nCOMMENT: COMMENT\nPROJECT: PROJECT", enum_type=Subject, max_length=16
+                    ),
+                ),
+                ("project_id", fields.UUIDField()),
+                ("task_id", fields.UUIDField(null=True)),
+                ("archived", fields.BooleanField(default=False)),
+                ("identifier", fields.TextField(unique=False)),
+                ("title", fields.TextField(unique=False)),
+                ("body", fields.TextField(unique=False)),
+                ("changed_at", fields.DatetimeField(default=now, auto_now=False, auto_now_add=False)),
+            ],
+            options={
+                "table": "search_document",
+                "app": "planwire",
+                "pk_attr": "subject_id",
+                "table_description": "The text of a task, a comment or a project, which triggers of their tables keep.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="SearchModel",
+            fields=[
+                ("id", fields.SmallIntField(generated=True, primary_key=True, unique=True, db_index=True)),
+                ("name", fields.TextField(unique=False)),
+                ("dimensions", fields.IntField()),
+                (
+                    "state",
+                    fields.CharEnumField(
+                        description="BUILDING: BUILDING\nSERVING: SERVING", enum_type=ModelState, max_length=16
+                    ),
+                ),
+            ],
+            options={
+                "table": "search_model",
+                "app": "planwire",
+                "pk_attr": "id",
+                "table_description": "A model whose vectors are kept. `name` is what `Embeddings.model` says. At most one is SERVING.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="SearchPassage",
+            fields=[
+                ("id", fields.UUIDField(primary_key=True, default=new_id, unique=True, db_index=True)),
+                ("org_id", fields.UUIDField()),
+                ("subject_id", fields.UUIDField()),
+                ("ordinal", fields.IntField()),
+                ("text", fields.TextField(unique=False)),
+                ("content_hash", fields.BinaryField()),
+            ],
+            options={
+                "table": "search_passage",
+                "app": "planwire",
+                "pk_attr": "id",
+                "table_description": "A piece of a document that is embedded by itself. Its digest says whether it is the same as before.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="SearchPending",
+            fields=[
+                ("subject_id", fields.UUIDField(primary_key=True, unique=True, db_index=True)),
+                ("org_id", fields.UUIDField()),
+                ("since", fields.DatetimeField(default=now, auto_now=False, auto_now_add=False)),
+            ],
+            options={
+                "table": "search_pending",
+                "app": "planwire",
+                "pk_attr": "subject_id",
+                "table_description": "That the document has other text than its passages. `since` is when the first change was that they lack.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="SearchVersion",
+            fields=[
+                ("org_id", fields.UUIDField(primary_key=True, unique=True, db_index=True)),
+                ("version", fields.BigIntField()),
+            ],
+            options={
+                "table": "search_version",
+                "app": "planwire",
+                "pk_attr": "org_id",
+                "table_description": "Raised by every transaction that changes what a search of the organization may find.",
+            },
+            bases=["Model"],
+        ),
+        *(ops.RunSQL(statement, reverse_sql=ops.RunSQL.noop) for statement in STATEMENTS),
+    ]
