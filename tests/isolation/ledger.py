@@ -95,8 +95,10 @@ class Ledger:
             for org_id, table in differing:
                 await self.owner.execute(f"DELETE FROM {table} WHERE {self.scope(org_id, table)}")
             for org_id, table in differing:
+                columns = await own_columns(self.owner, table)
                 await self.owner.execute(
-                    f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, $1::jsonb)",
+                    f"INSERT INTO {table} ({columns}) "
+                    f"SELECT {columns} FROM jsonb_populate_recordset(NULL::{table}, $1::jsonb)",
                     self.kept[org_id, table],
                 )
 
@@ -104,6 +106,16 @@ class Ledger:
         """Every UUID in the tenant's kept rows, written as global ids end."""
         texts = [text for (owner, _), text in self.kept.items() if owner == org_id]
         return {match.replace("-", "") for text in texts for match in _UUID.findall(text)}
+
+
+async def own_columns(connection: Any, table: str) -> str:
+    """The table's columns but for those that Postgres generates, as a statement names them."""
+    found: str = await connection.fetchval(
+        "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute "
+        "WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''",
+        table,
+    )
+    return found
 
 
 @asynccontextmanager
