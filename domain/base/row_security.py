@@ -1,6 +1,6 @@
 """Roles, grants and the tenant policy of every table: the second layer of tenancy, below the predicates of the reads.
 
-A function of AS_SYSTEM passes the policies, so each keeps to the caller's organizations itself.
+A function that runs as another role passes the policies, so it keeps to the caller's organizations itself.
 
 Every `planwire migrate` compares what the database holds with what is wanted, and puts right what differs, each table
 in a transaction of its own. A new table cannot be forgotten: one with `org_id` gets the policy, any other must stand in
@@ -66,8 +66,10 @@ NARROWER: dict[str, tuple[str, ...]] = {
     "delivery": ("SELECT", "INSERT", "UPDATE (state, attempts, available_at, queue_at, claim, last_error, ended_at)"),
     "organization_metrics": ("SELECT",),
 }
-# Functions that run as the system role, whoever of the two calls them, and that nobody else may call.
+# Functions that run as the system role, which the application role may call.
 AS_SYSTEM = ("search_words",)
+# Functions that run as the owner, which the system role may call.
+AS_OWNER = ("search_register",)
 _EVERYTHING = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 _TENANT_FUNCTION = """
@@ -111,6 +113,11 @@ async def secure(owner: Any, settings: Settings) -> None:
             await _grant(owner, table, system, _EVERYTHING)
             # What everybody may, the application role may as well.
             await _grant(owner, table, None, ())
+    for function in AS_OWNER:
+        if not await owner.fetchval("SELECT proacl IS NULL FROM pg_proc WHERE oid = $1::text::regproc", function):
+            continue
+        await owner.execute(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
+        await owner.execute(f"GRANT EXECUTE ON FUNCTION {function} TO {_quoted(system)}")
     for function in AS_SYSTEM:
         await _hand_over(owner, function, app, system)
 

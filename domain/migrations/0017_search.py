@@ -16,6 +16,14 @@ from tortoise.migrations import operations as ops
 from domain.base.clock import new_id, now
 from domain.search.models import ModelState, Subject
 
+# `planwire reindex` and whoever writes vectors take the same: `domain/search/serving.py`.
+MODELS_LOCK = 5_021_998_017
+# As many are compared in 20 ms; where more than these are somebody's, it takes the index less (bench/README.md).
+VECTORS_COMPARED = 20_000
+DOCUMENTS_COMPARED = 2_000
+EF_SEARCH = 200
+BREADTH_LEAST = 60
+
 # `migrate` sets it for its session.
 _LANGUAGE = """
 DO $do$
@@ -44,6 +52,7 @@ _TABLES = (
     "ADD CONSTRAINT search_document_org_id_fk FOREIGN KEY (org_id) REFERENCES organization (id) ON DELETE CASCADE, "
     "ADD CONSTRAINT search_document_task CHECK ((task_id IS NOT NULL) = (kind = 'COMMENT'))",
     "CREATE INDEX search_document_words ON search_document USING gin (words)",
+    "CREATE INDEX search_document_place ON search_document (org_id, kind, project_id)",
     "CREATE INDEX search_document_task ON search_document (task_id) WHERE task_id IS NOT NULL",
     "ALTER TABLE search_pending ALTER COLUMN since SET DEFAULT now(), "
     "ADD CONSTRAINT search_pending_org_id_subject_id_fk FOREIGN KEY (org_id, subject_id) "
@@ -207,6 +216,110 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_te
 $$
 """
 
+# The first model serves from its first vector on, so its index is made while there is nothing to wait for. A later one
+# is filled first, by `planwire reindex`, which also makes its index. Whoever writes vectors shares the lock, and looks
+# which models there are once it is had: so nothing is written without the vectors of a new model.
+_REGISTER = f"""
+CREATE FUNCTION search_register(wanted text, wanted_dimensions int) RETURNS smallint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    known smallint;
+    is_first boolean;
+BEGIN
+    PERFORM pg_advisory_xact_lock({MODELS_LOCK});
+    SELECT id INTO known FROM public.search_model WHERE name = wanted;
+    IF known IS NULL THEN
+        SELECT coalesce(max(id), 0) + 1, count(*) FILTER (WHERE state = 'SERVING') = 0 INTO known, is_first
+        FROM public.search_model;
+        INSERT INTO public.search_model (id, name, dimensions, state)
+        VALUES (known, wanted, wanted_dimensions, CASE WHEN is_first THEN 'SERVING' ELSE 'BUILDING' END);
+        IF is_first THEN
+            EXECUTE public.search_vector_index(known, wanted_dimensions, '');
+        END IF;
+    END IF;
+    RETURN known;
+END
+$$
+"""
+
+# Vectors are of length one: the inner product orders them as the cosine does, and is less work.
+_VECTOR_INDEX = """
+CREATE FUNCTION search_vector_index(model smallint, dimensions int, how text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT format(
+        'CREATE INDEX %s search_vector_hnsw_%s ON public.search_vector '
+        'USING hnsw ((embedding::public.halfvec(%s)) public.halfvec_ip_ops) WHERE model_id = %s',
+        how, model, dimensions, model)
+$$
+"""
+
+# The nearest passage of each of the `most` nearest documents. Where few can be meant, all are compared: those of the
+# organization, or of the documents in question. Else the index is walked, and on and on where what it gives is somebody
+# else's or not meant; it ends before it has seen everything, and where that was too early all are compared after all.
+# Several passages may be one document's, so more are looked for than are asked for. `OFFSET 0` has the documents looked
+# up one by one in the order of distance, as far as the limit. Each statement is planned for its values, and says itself
+# which model's index it is.
+_NEAREST = f"""
+CREATE FUNCTION search_nearest(
+    org uuid, model smallint, dimensions int, wanted text, kinds text[], project uuid, most int)
+RETURNS TABLE (subject_id uuid, kind text, passage_id uuid, distance double precision)
+LANGUAGE plpgsql STABLE SET hnsw.iterative_scan = relaxed_order SET hnsw.ef_search = {EF_SEARCH} AS $$
+#variable_conflict use_column
+DECLARE
+    away text := format(
+        '(v.embedding::public.halfvec(%s) OPERATOR(public.<#>) %L::public.halfvec(%s))', dimensions, wanted, dimensions);
+    meant text := 'd.org_id = $1 AND NOT d.archived AND d.kind = ANY($2) AND ($3 IS NULL OR d.project_id = $3)';
+    own text := format('v.org_id = $1 AND v.model_id = %s', model);
+    walked text := format(
+        'SELECT d.subject_id, d.kind, v.passage_id, %s AS away FROM public.search_vector v '
+        'JOIN public.search_document d ON d.subject_id = v.subject_id WHERE %s AND %s ORDER BY %s LIMIT $4',
+        away, own, meant, away);
+    compared text := format(
+        'SELECT d.subject_id, d.kind, v.passage_id, v.away FROM ('
+        'SELECT v.subject_id, v.passage_id, %s AS away FROM public.search_vector v WHERE %s OFFSET 0) v '
+        'CROSS JOIN LATERAL (SELECT * FROM public.search_document d WHERE d.subject_id = v.subject_id AND %s OFFSET 0) d '
+        'ORDER BY v.away LIMIT $4',
+        away, own, meant);
+    narrow text := format(
+        'SELECT d.subject_id, d.kind, v.passage_id, %s AS away FROM public.search_document d '
+        'JOIN public.search_passage p ON p.subject_id = d.subject_id '
+        'JOIN public.search_vector v ON v.passage_id = p.id WHERE %s AND %s ORDER BY 4 LIMIT $4',
+        away, own, meant);
+    way text := walked;
+    breadth int := greatest(3 * most, {BREADTH_LEAST});
+    passages int;
+    documents int;
+    nearest uuid[];
+    subjects uuid[];
+    of_kinds text[];
+    distances double precision[];
+BEGIN
+    IF (SELECT count(*) <= {VECTORS_COMPARED} FROM (SELECT FROM public.search_vector v
+            WHERE v.org_id = org AND v.model_id = model LIMIT {VECTORS_COMPARED} + 1) AS some_vectors) THEN
+        way := compared;
+    ELSIF (project IS NOT NULL OR cardinality(kinds) < 3) AND (SELECT count(*) <= {DOCUMENTS_COMPARED} FROM (
+            SELECT FROM public.search_document d WHERE d.org_id = org AND d.kind = ANY(kinds)
+            AND (project IS NULL OR d.project_id = project) LIMIT {DOCUMENTS_COMPARED} + 1) AS some_documents) THEN
+        way := narrow;
+    END IF;
+    LOOP
+        EXECUTE 'WITH near AS MATERIALIZED (' || way || '), '
+            'of_documents AS (SELECT DISTINCT ON (subject_id) * FROM near ORDER BY subject_id, away, passage_id), '
+            'best AS (SELECT * FROM of_documents ORDER BY away, subject_id LIMIT $5) '
+            'SELECT (SELECT count(*) FROM near), count(*), array_agg(subject_id ORDER BY away, subject_id), '
+            'array_agg(kind ORDER BY away, subject_id), array_agg(passage_id ORDER BY away, subject_id), '
+            'array_agg(1 + away ORDER BY away, subject_id) FROM best'
+            INTO passages, documents, subjects, of_kinds, nearest, distances USING org, kinds, project, breadth, most;
+        EXIT WHEN documents = most OR passages < breadth AND way <> walked;
+        IF passages < breadth THEN
+            way := compared;
+        END IF;
+        breadth := breadth * 8;
+    END LOOP;
+    RETURN QUERY SELECT * FROM unnest(subjects, of_kinds, nearest, distances);
+END
+$$
+"""
+
 # Whoever migrates need not be a superuser, and then sees no row of a table whose security is forced. `migrate` forces
 # it again before it ends.
 _UNFORCED = tuple(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY" for table, _, _ in _KEPT)
@@ -231,6 +344,9 @@ STATEMENTS = (
     _KEEP_COMMENT,
     _KEEP_PROJECT,
     *_triggers(),
+    _VECTOR_INDEX,
+    _REGISTER,
+    _NEAREST,
     # It asks `app_org_ids`, which a new database has only when `migrate` ends.
     "SET LOCAL check_function_bodies = off",
     _WORDS,
@@ -284,7 +400,9 @@ class Migration(migrations.Migration):
                 (
                     "state",
                     fields.CharEnumField(
-                        description="BUILDING: BUILDING\nSERVING: SERVING", enum_type=ModelState, max_length=16
+                        description="BUILDING: BUILDING\nSERVING: SERVING\nRETIRED: RETIRED",
+                        enum_type=ModelState,
+                        max_length=16,
                     ),
                 ),
             ],

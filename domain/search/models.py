@@ -21,10 +21,11 @@ class Subject(StrEnum):
 
 
 class ModelState(StrEnum):
-    """SERVING: its vectors answer. BUILDING: they are being made, and nobody asks for them."""
+    """SERVING: its vectors answer. BUILDING: they are being made. RETIRED: they are being removed."""
 
     BUILDING = "BUILDING"
     SERVING = "SERVING"
+    RETIRED = "RETIRED"
 
 
 class SearchDocument(Model):
