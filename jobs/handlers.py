@@ -88,6 +88,8 @@ class EventHandler(AnyHandler):
     """Is for an event. It makes deliveries for the handlers of `then`."""
 
     then: tuple[PersonalHandler, ...] = ()
+    # How long after the event it is done, for what a later event of the same thing may make needless.
+    delay_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -127,16 +129,20 @@ def handler(
 
 
 def outside_handler(
-    name: str, *, timeout_s: float = TIMEOUT_S, is_wanted: Callable[[Settings], bool] = lambda _settings: True
+    name: str,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    delay_s: float = 0.0,
+    is_wanted: Callable[[Settings], bool] = lambda _settings: True,
 ) -> Callable[[OnEventOutside], EventHandler]:
-    """Make a handler of the function, as all below."""
+    """Make a handler of the function, as all below. It is done `delay_s` after the event, or later."""
 
     def made(run: OnEventOutside) -> EventHandler:
         async def does(claim: Claim, adapters: Adapters) -> None:
             with _acting_in(claim) as actor:
                 await run(actor, await _event(claim), adapters, claim.id)
 
-        return EventHandler(name, does, timeout_s, is_wanted=is_wanted)
+        return EventHandler(name, does, timeout_s, is_wanted=is_wanted, delay_s=delay_s)
 
     return made
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
@@ -9,16 +10,20 @@ from domain.base.settings import Settings
 from domain.events.types import EventType
 from domain.identity.mails import MAILS
 from domain.identity.security_log import Action
-from jobs import attachments, billing, exports, identity, invitations, notifications, reports, schedule
+from jobs import attachments, billing, exports, identity, invitations, notifications, reports, schedule, search
 from jobs.handlers import AccountHandler, AnyHandler, EventHandler, InboundHandler, RowHandler
 from jobs.listeners import LISTENERS
 from jobs.schedule import Line
 
 REACTIONS: Mapping[EventType, tuple[EventHandler, ...]] = {
+    EventType.PROJECT_CREATED: (search.index,),
+    EventType.PROJECT_UPDATED: (search.index,),
+    EventType.TASK_CREATED: (search.index,),
+    EventType.TASK_UPDATED: (search.index,),
     EventType.TASK_ASSIGNED: (notifications.fan_out,),
     EventType.TASK_DUE_SOON: (notifications.fan_out,),
-    EventType.COMMENT_CREATED: (notifications.fan_out,),
-    EventType.COMMENT_UPDATED: (notifications.fan_out,),
+    EventType.COMMENT_CREATED: (notifications.fan_out, search.index),
+    EventType.COMMENT_UPDATED: (notifications.fan_out, search.index),
     EventType.ATTACHMENT_UPDATED: (attachments.thumbnail, attachments.remove),
     EventType.ATTACHMENT_DELETED: (attachments.remove,),
     EventType.INVITATION_CREATED: (invitations.mail,),
@@ -75,6 +80,12 @@ class Reactions:
             type_.value: [handler.name for handler in self._heard(type_) if handler.is_wanted(settings)]
             for type_ in EventType
         }
+
+    @property
+    def delays(self) -> dict[str, timedelta]:
+        """The names of the handlers that wait after an event -> how long."""
+        heard = [*(each for group in self.events.values() for each in group), *self.listeners]
+        return {each.name: timedelta(seconds=each.delay_s) for each in heard if each.delay_s}
 
     @property
     def names_by_action(self) -> dict[str, list[str]]:

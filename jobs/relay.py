@@ -46,6 +46,7 @@ class Relay:
 
     def __init__(self, reactions: Reactions, settings: Settings, pubsub: PubSub, broker: StreamBroker) -> None:
         self._events = reactions.names_by_type(settings)
+        self._delays = reactions.delays
         self._accounts = reactions.names_by_action
         self._pubsub = pubsub
         self._broker = broker
@@ -95,7 +96,7 @@ class Relay:
 
     async def _relay(self, org_ids: Collection[UUID] | None) -> None:
         while True:
-            relayed = await relaying.relay_logs(self._events, org_ids)
+            relayed = await relaying.relay_logs(self._events, org_ids, delays=self._delays)
             if relayed.deliveries:
                 self.wake()
             if not relayed.is_more:

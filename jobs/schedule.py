@@ -17,6 +17,7 @@ from domain.billing.subscriptions import GRACE_ENDED
 from domain.deliveries import cleaning, invariants, metrics
 from domain.deliveries.ticks import EVERY_ORGANIZATION
 from domain.invitations.service import OVERDUE
+from domain.search.indexing import OVERDUE as UNINDEXED
 from domain.tasks.due import ORGANIZATIONS
 from domain.work.upkeep import ABANDONED, ENDED
 from jobs.attachments import strays, sweep
@@ -25,6 +26,7 @@ from jobs.billing_ticks import end_grace
 from jobs.handlers import TickHandler, tick
 from jobs.invitations import expire
 from jobs.notifications import remind
+from jobs.search import catch_up
 from jobs.work import clean as clean_jobs
 from jobs.work import end_abandoned
 
@@ -86,5 +88,6 @@ SCHEDULE: Sequence[Line] = (
     Line(strays, every=timedelta(days=1), at=timedelta(hours=5)),
     Line(remind, every=timedelta(minutes=5), organizations=ORGANIZATIONS),
     Line(end_abandoned, every=timedelta(minutes=5), organizations=ABANDONED),
+    Line(catch_up, every=timedelta(minutes=1), organizations=UNINDEXED),
     Line(clean_jobs, every=timedelta(days=1), at=timedelta(hours=2), organizations=ENDED),
 )

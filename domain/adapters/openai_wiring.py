@@ -11,10 +11,12 @@ from domain.base.settings import Settings
 PICTURE_S = 60.0
 
 
-def embeddings_of(settings: Settings) -> Embeddings:
-    """The service's embeddings."""
+def embeddings_of(settings: Settings, *, model: str | None = None, dimensions: int | None = None) -> Embeddings:
+    """The service's embeddings, by the model of the settings or by another that it has."""
     return OpenAiEmbeddings(
-        _service(settings), model=settings.openai_embedding_model, dimensions=settings.openai_embedding_dimensions
+        _service(settings),
+        model=model or settings.openai_embedding_model,
+        dimensions=dimensions or settings.openai_embedding_dimensions,
     )
 
 

@@ -17,6 +17,7 @@ from domain.adapters.mail import Mail, MailOff
 from domain.adapters.mail_files import FileMail
 from domain.adapters.mail_resend import ResendMail
 from domain.adapters.mail_smtp import SmtpMail
+from domain.adapters.other_embeddings import OtherEmbeddings
 from domain.adapters.points import Points
 from domain.adapters.pubsub import INBOXES, JOBS, PubSub
 from domain.adapters.slack import Slack
@@ -54,6 +55,7 @@ class Adapters:
     stripe: Stripe | None
     """None without STRIPE_SECRET_KEY."""
     embeddings: Embeddings
+    other_embeddings: OtherEmbeddings
     language_model: LanguageModel | None
     """None without OPENAI_API_KEY."""
 
@@ -81,8 +83,13 @@ class Adapters:
             slack=None if hook is None else Slack(http, url=hook),
             stripe=stripe_of(settings),
             embeddings=embeddings_of(settings),
+            other_embeddings=OtherEmbeddings(settings),
             language_model=language_model_of(settings),
         )
+
+    def embeddings_for(self, model: str) -> Embeddings | None:
+        """Who embeds by the model of that name; None when nobody that the settings name has it."""
+        return self.embeddings if self.embeddings.model == model else self.other_embeddings.named(model)
 
     async def close(self) -> None:
         """Close what is open."""
@@ -100,6 +107,7 @@ class Adapters:
         if self.stripe is not None:
             await self.stripe.close()
         await self.embeddings.close()
+        await self.other_embeddings.close()
         if self.language_model is not None:
             await self.language_model.close()
 

@@ -90,6 +90,8 @@ class Door(Enum):
     STRAY_OBJECTS = "domain.attachments.sweeping._organizations"
     CLEAN_UP = "domain.deliveries.cleaning.clean"
     METRICS = "domain.deliveries.metrics.measure"
+    SEARCH_MODEL = "domain.search.serving.register"
+    SEARCH_START = "domain.search.serving.warn"
     INVARIANTS = "domain.deliveries.invariants.broken"
 
 

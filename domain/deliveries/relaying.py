@@ -6,6 +6,8 @@ Position and deliveries move in one transaction, so a crash leaves both or neith
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from types import MappingProxyType
 from uuid import UUID
 
 from domain.base.clock import new_id
@@ -25,10 +27,16 @@ class Relayed:
     is_more: bool
 
 
-async def relay_logs(handlers: Mapping[str, Sequence[str]], org_ids: Collection[UUID] | None = None) -> Relayed:
+async def relay_logs(
+    handlers: Mapping[str, Sequence[str]],
+    org_ids: Collection[UUID] | None = None,
+    *,
+    delays: Mapping[str, timedelta] = MappingProxyType({}),
+) -> Relayed:
     """Relay unsent events of these logs, or of any, as far as no other relay is at them; each log in its order.
 
-    `handlers` are the names for each type of event. Raises Unavailable; Timeout.
+    `handlers` are the names for each type of event; the deliveries of those with a delay are due that much later.
+    Raises Unavailable; Timeout.
     """
     unsent = await system_fetch(
         Door.RELAY,
@@ -64,16 +72,16 @@ async def relay_logs(handlers: Mapping[str, Sequence[str]], org_ids: Collection[
             EVENTS_AT_ONCE,
         )
         made = [
-            (new_id(), event["org_id"], event["id"], event["seq"], handler)
+            (new_id(), event["org_id"], event["id"], event["seq"], handler, delays.get(handler, timedelta()))
             for event in events
             for handler in handlers.get(event["type"], ())
         ]
         if made:
             await connection.execute(
-                "INSERT INTO delivery (id, org_id, kind, source_id, seq, handler) "
-                "SELECT id, org_id, 'EVENT', source_id, seq, handler "
-                "FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[]) "
-                "AS made(id, org_id, source_id, seq, handler)",
+                "INSERT INTO delivery (id, org_id, kind, source_id, seq, handler, available_at, queue_at) "
+                "SELECT id, org_id, 'EVENT', source_id, seq, handler, now() + delay, now() + delay "
+                "FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::interval[]) "
+                "AS made(id, org_id, source_id, seq, handler, delay)",
                 *map(list, zip(*made, strict=True)),
             )
         last = {event["org_id"]: event["seq"] for event in events}
