@@ -94,6 +94,10 @@ async def seed() -> bool:
             "ON CONFLICT (org_id) DO UPDATE SET seq = excluded.seq",
             [tenant.id for tenant in TENANTS],
         )
+        # So nothing leads to its texts either: cron's next look at what waits for long finds them.
+        await connection.execute(
+            "UPDATE search_pending SET since = $2 WHERE org_id = ANY($1)", [tenant.id for tenant in TENANTS], _END
+        )
     return True
 
 

@@ -331,6 +331,8 @@ _PRESENT = (
     "identifier, title, coalesce(description, '') FROM task",
     f"INSERT INTO search_document ({_COLUMNS}) SELECT comment.id, comment.org_id, 'COMMENT', task.project_id, task.id, "
     "task.archived_at IS NOT NULL, '', '', comment.body FROM comment JOIN task ON task.id = comment.task_id",
+    # No event leads to them: cron's next look at what waits for long finds them.
+    "UPDATE search_pending SET since = now() - interval '1 hour'",
 )
 
 STATEMENTS = (

@@ -15,9 +15,9 @@ an event, such as the demo and what is older than the index.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import Enum
 from uuid import UUID
 
 import asyncpg
@@ -41,22 +41,25 @@ LONGEST_WAIT = timedelta(seconds=30)
 OVERDUE_AFTER = timedelta(minutes=1)
 _REFUSED_PAUSE = timedelta(hours=1)
 _MODELS_TRIES = 3
+# Documents whose passages are embedded by one request, or a few.
+TOGETHER = 50
 
 OVERDUE = (
     f"SELECT DISTINCT org_id AS id FROM search_pending WHERE since <= $1::timestamptz - interval '{OVERDUE_AFTER}'"
 )
 """The organizations with documents that nobody has indexed for long, at $1."""
 
-Made = Mapping[int, Mapping[bytes, Vector]]
-"""Model -> digest of a passage -> its vector."""
+Made = dict[int, dict[UUID, dict[bytes, Vector]]]
+"""Model -> document -> digest of a passage -> its vector."""
 
 
-class Outcome(Enum):
-    """What came of it. LEFT: the document is being changed, or was meanwhile, and whoever changed it sees to it."""
+@dataclass(frozen=True)
+class Brought:
+    """How many documents lack nothing now, how many vectors were made for them, and what the models refused."""
 
-    WRITTEN = "WRITTEN"
-    NOTHING_TO_DO = "NOTHING_TO_DO"
-    LEFT = "LEFT"
+    documents: int = 0
+    vectors: int = 0
+    refused: list[UUID] = field(default_factory=list)
 
 
 class _Moved(Exception):
@@ -68,14 +71,25 @@ def digest(passage: str) -> bytes:
     return hashlib.sha256(passage.encode()).digest()
 
 
-async def index(subject_id: UUID, adapters: Adapters) -> Outcome:
-    """Index the document if it is pending and nobody is at it. Safe to repeat, and beside another.
+@dataclass(frozen=True)
+class Text:
+    """What a document says, and the passages that it is cut into, by their digests."""
+
+    subject_id: UUID
+    org_id: UUID
+    title: str
+    body: str
+    passages: Mapping[bytes, str]
+
+
+async def index(subject_id: UUID, adapters: Adapters) -> bool:
+    """Index the document if it is pending and nobody is editing it; whether it was. Safe to repeat, and beside another.
 
     Raises Unavailable when the models cannot be asked now; ModelRefused when they will not take its text; Timeout.
     """
     found = await fetch(
         sql(
-            "SELECT org_id, title, body, changed_at > now() - {} AND since > now() - {} AS is_being_edited "
+            "SELECT changed_at > now() - {}::interval AND since > now() - {}::interval AS is_being_edited "
             "FROM search_document JOIN search_pending USING (org_id, subject_id) WHERE subject_id = {}",
             _QUIET,
             LONGEST_WAIT,
@@ -83,26 +97,19 @@ async def index(subject_id: UUID, adapters: Adapters) -> Outcome:
         ),
         Row,
     )
-    if not found:
-        return Outcome.NOTHING_TO_DO
-    (row,) = found
-    return Outcome.LEFT if row["is_being_edited"] else await _bring(row, subject_id, adapters)
-
-
-async def bring(subject_id: UUID, adapters: Adapters) -> Outcome:
-    """Index the document whether it is pending or not: what it lacks of any model is made. Raises as `index` does."""
-    found = await fetch(sql("SELECT org_id, title, body FROM search_document WHERE subject_id = {}", subject_id), Row)
-    return await _bring(found[0], subject_id, adapters) if found else Outcome.NOTHING_TO_DO
+    if not found or found[0]["is_being_edited"]:
+        return False
+    return (await bring([subject_id], adapters)).documents == 1
 
 
 async def index_overdue(org_ids: Sequence[UUID], adapters: Adapters, *, most: int) -> int:
-    """Index what has been pending for long in the organizations, the oldest first; how many documents.
+    """Index what has been pending for long in the organizations, the oldest first; how many documents were looked at.
 
     What the models refuse is tried again in an hour. Raises Unavailable; Timeout.
     """
     rows = await fetch(
         sql(
-            "SELECT subject_id FROM search_pending WHERE org_id = ANY({}::uuid[]) AND since <= now() - {} "
+            "SELECT subject_id FROM search_pending WHERE org_id = ANY({}::uuid[]) AND since <= now() - {}::interval "
             "ORDER BY since, subject_id LIMIT {}",
             list(org_ids),
             OVERDUE_AFTER,
@@ -110,103 +117,155 @@ async def index_overdue(org_ids: Sequence[UUID], adapters: Adapters, *, most: in
         ),
         Row,
     )
-    for row in rows:
-        try:
-            await bring(row["subject_id"], adapters)
-        except ModelRefused:
-            async with tx():
-                put_off = "UPDATE search_pending SET since = now() + {} WHERE subject_id = {}"
-                await execute(sql(put_off, _REFUSED_PAUSE - OVERDUE_AFTER, row["subject_id"]))
+    for subject_ids in _batches([row["subject_id"] for row in rows]):
+        brought = await bring_what_is_taken(subject_ids, adapters)
+        async with tx():
+            put_off = "UPDATE search_pending SET since = now() + {}::interval WHERE subject_id = ANY({}::uuid[])"
+            await execute(sql(put_off, _REFUSED_PAUSE - OVERDUE_AFTER, brought.refused))
     return len(rows)
 
 
-async def _bring(row: Row, subject_id: UUID, adapters: Adapters) -> Outcome:
-    passages = {digest(text): text for text in cut(row["title"], row["body"])}
+def _batches(subject_ids: list[UUID]) -> Iterator[list[UUID]]:
+    for start in range(0, len(subject_ids), TOGETHER):
+        yield subject_ids[start : start + TOGETHER]
+
+
+async def bring_what_is_taken(subject_ids: Sequence[UUID], adapters: Adapters) -> Brought:
+    """As `bring`; where the models refuse something, the documents are brought one by one, and it is told which."""
+    try:
+        return await bring(subject_ids, adapters)
+    except ModelRefused:
+        if len(subject_ids) == 1:
+            return Brought(refused=list(subject_ids))
+    parts = [await bring_what_is_taken([subject_id], adapters) for subject_id in subject_ids]
+    return Brought(
+        sum(part.documents for part in parts),
+        sum(part.vectors for part in parts),
+        [subject_id for part in parts for subject_id in part.refused],
+    )
+
+
+async def bring(subject_ids: Sequence[UUID], adapters: Adapters) -> Brought:
+    """Make of the documents, pending or not, what they lack of any model, and note that nothing is lacking.
+
+    What is changed meanwhile is left to whoever changed it. Raises as `index` does.
+    """
     for _ in range(_MODELS_TRIES):
         models = await serving.written()
         if not models:
             await serving.register(adapters.embeddings.model, adapters.embeddings.dimensions)
             continue
-        made = await _embedded(subject_id, passages, models, adapters)
-        try:
-            await _write(row, subject_id, passages, models, made)
-            return Outcome.WRITTEN
-        except (_Moved, asyncpg.ForeignKeyViolationError):
-            # The latter where the document is deleted in this very moment.
-            if await serving.written() == models:
-                break
-    return Outcome.LEFT
+        texts = await _texts(subject_ids)
+        made = await _embedded(texts, models, adapters)
+        brought = [text for text in texts if await _is_written(text, models, made)]
+        if len(brought) == len(texts) or await serving.written() == models:
+            vectors = sum(len(made[model][text.subject_id]) for model in made for text in brought)
+            return Brought(len(brought), vectors)
+    return Brought()
 
 
-async def _embedded(
-    subject_id: UUID, passages: Mapping[bytes, str], models: Sequence[Serving], adapters: Adapters
-) -> Made:
-    """The vectors that the passages lack. A model that nobody has any more makes none: its vectors only get fewer."""
-    there = await fetch(
+async def _texts(subject_ids: Sequence[UUID]) -> list[Text]:
+    """The documents of these that are there."""
+    rows = await fetch(
         sql(
-            "SELECT model_id, content_hash FROM search_passage JOIN search_vector ON passage_id = search_passage.id "
-            "WHERE search_passage.subject_id = {}",
-            subject_id,
+            "SELECT subject_id, org_id, title, body FROM search_document WHERE subject_id = ANY({}::uuid[])",
+            list(subject_ids),
         ),
         Row,
     )
-    kept = {(row["model_id"], row["content_hash"]) for row in there}
-    made: dict[int, dict[bytes, Vector]] = {}
+    return [
+        Text(
+            row["subject_id"],
+            row["org_id"],
+            row["title"],
+            row["body"],
+            {digest(text): text for text in cut(row["title"], row["body"])},
+        )
+        for row in rows
+    ]
+
+
+async def _embedded(texts: Sequence[Text], models: Sequence[Serving], adapters: Adapters) -> Made:
+    """The vectors that passages lack. A model that nobody has any more makes none: its vectors only get fewer."""
+    rows = await fetch(
+        sql(
+            "SELECT model_id, search_passage.subject_id, content_hash FROM search_passage "
+            "JOIN search_vector ON passage_id = search_passage.id WHERE search_passage.subject_id = ANY({}::uuid[])",
+            [text.subject_id for text in texts],
+        ),
+        Row,
+    )
+    there = {tuple(row) for row in rows}
+    made: Made = {}
     for model in models:
         embeddings = adapters.embeddings_for(model.name)
-        lacking = [key for key in passages if (model.model_id, key) not in kept]
-        if embeddings is not None and lacking:
-            vectors = await embeddings.embed([passages[key] for key in lacking])
-            made[model.model_id] = dict(zip(lacking, vectors, strict=True))
+        if embeddings is None:
+            continue
+        lacking = [
+            (text.subject_id, key)
+            for text in texts
+            for key in text.passages
+            if (model.model_id, text.subject_id, key) not in there
+        ]
+        passages = {text.subject_id: text.passages for text in texts}
+        vectors = await embeddings.embed([passages[subject_id][key] for subject_id, key in lacking])
+        made[model.model_id] = {text.subject_id: {} for text in texts}
+        for (subject_id, key), vector in zip(lacking, vectors, strict=True):
+            made[model.model_id][subject_id][key] = vector
     return made
 
 
-async def _write(
-    row: Row, subject_id: UUID, passages: Mapping[bytes, str], models: Sequence[Serving], made: Made
-) -> None:
-    """Make the document's passages these, with their vectors. Raises _Moved, and nothing is written."""
-    async with tx():
-        # The document's lock keeps others like this one out, and no change of its text: it is held while vectors are
-        # put into their index, which is much longer than somebody who saves a title should wait.
-        await fetch(
-            sql(
-                "SELECT pg_advisory_xact_lock_shared({}), pg_advisory_xact_lock(hashtextextended({}, 0))",
-                MODELS_LOCK,
-                str(subject_id),
-            ),
-            Row,
-        )
-        if await serving.written() != models:
-            raise _Moved
-        await execute(
-            sql(
-                "DELETE FROM search_passage WHERE subject_id = {} AND content_hash <> ALL({}::bytea[])",
-                subject_id,
-                list(passages),
+async def _is_written(text: Text, models: Sequence[Serving], made: Made) -> bool:
+    """Make the document's passages these, with their vectors; False where it is not what it was when they were made."""
+    try:
+        async with tx():
+            # The document's lock keeps others like this one out, and no change of its text: it is held while vectors
+            # are put into their index, which is longer than somebody who saves a title should wait.
+            await fetch(
+                sql(
+                    "SELECT pg_advisory_xact_lock_shared({}), pg_advisory_xact_lock(hashtextextended({}, 0))",
+                    MODELS_LOCK,
+                    str(text.subject_id),
+                ),
+                Row,
             )
-        )
-        await _insert_passages(row["org_id"], subject_id, passages)
-        for model_id, vectors in made.items():
-            await _insert_vectors(subject_id, model_id, vectors)
-        # Last, so that whoever changes the text waits for the commit alone.
-        same = await fetch(
-            sql(
-                "SELECT title = {} AND body = {} AS is_same FROM search_document WHERE subject_id = {} "
-                "FOR NO KEY UPDATE",
-                row["title"],
-                row["body"],
-                subject_id,
-            ),
-            Row,
-        )
-        if not same or not same[0]["is_same"]:
-            raise _Moved
-        await execute(sql("DELETE FROM search_pending WHERE subject_id = {}", subject_id))
-        await fetch(sql("SELECT raise_search_version({})", row["org_id"]), Row)
+            if await serving.written() != models:
+                raise _Moved
+            changed = await _write_passages(text)
+            for model_id, vectors in made.items():
+                changed += await _write_vectors(text.subject_id, model_id, vectors[text.subject_id])
+            # Last, so that whoever changes the text waits for the commit alone.
+            same = await fetch(
+                sql(
+                    "SELECT title = {} AND body = {} AS is_same FROM search_document WHERE subject_id = {} "
+                    "FOR NO KEY UPDATE",
+                    text.title,
+                    text.body,
+                    text.subject_id,
+                ),
+                Row,
+            )
+            if not same or not same[0]["is_same"]:
+                raise _Moved
+            await execute(sql("DELETE FROM search_pending WHERE subject_id = {}", text.subject_id))
+            if changed:
+                await fetch(sql("SELECT raise_search_version({})", text.org_id), Row)
+        return True
+    except (_Moved, asyncpg.ForeignKeyViolationError):
+        # The latter where the document is deleted in this very moment.
+        return False
 
 
-async def _insert_passages(org_id: UUID, subject_id: UUID, passages: Mapping[bytes, str]) -> None:
-    await execute(
+async def _write_passages(text: Text) -> int:
+    """How many rows it changed."""
+    gone = await execute(
+        sql(
+            "DELETE FROM search_passage WHERE subject_id = {} AND content_hash <> ALL({}::bytea[])",
+            text.subject_id,
+            list(text.passages),
+        )
+    )
+    return gone + await execute(
         sql(
             "INSERT INTO search_passage (id, org_id, subject_id, ordinal, text, content_hash) "
             "SELECT new.id, document.org_id, document.subject_id, new.ordinal, new.text, new.content_hash "
@@ -215,18 +274,21 @@ async def _insert_passages(org_id: UUID, subject_id: UUID, passages: Mapping[byt
             "JOIN search_document AS document ON document.org_id = {} AND document.subject_id = {} "
             "ON CONFLICT (subject_id, content_hash) DO UPDATE SET ordinal = excluded.ordinal "
             "WHERE search_passage.ordinal <> excluded.ordinal",
-            [new_id() for _ in passages],
-            list(range(len(passages))),
-            list(passages.values()),
-            list(passages),
-            org_id,
-            subject_id,
+            [new_id() for _ in text.passages],
+            list(range(len(text.passages))),
+            list(text.passages.values()),
+            list(text.passages),
+            text.org_id,
+            text.subject_id,
         )
     )
 
 
-async def _insert_vectors(subject_id: UUID, model_id: int, vectors: Mapping[bytes, Vector]) -> None:
-    await execute(
+async def _write_vectors(subject_id: UUID, model_id: int, vectors: Mapping[bytes, Vector]) -> int:
+    """How many rows it added."""
+    if not vectors:
+        return 0
+    return await execute(
         sql(
             "INSERT INTO search_vector (passage_id, model_id, org_id, subject_id, embedding) "
             "SELECT passage.id, {}, passage.org_id, passage.subject_id, new.embedding::halfvec "

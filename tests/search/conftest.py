@@ -1,0 +1,51 @@
+"""Models of their own: whatever a test registers is gone before and after it."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from domain.adapters.other_embeddings import OtherEmbeddings
+from domain.adapters.wiring import Adapters, embeddings_of
+from domain.base.settings import Settings
+from tests import factories
+from tests.openai.server import DIMENSIONS, FakeOpenAi, serving
+
+
+async def forget_models() -> None:
+    """Let there be no model, and so no vector."""
+    await factories.execute("DELETE FROM search_model")
+    for row in await factories.rows("SELECT indexname FROM pg_indexes WHERE indexname LIKE 'search_vector_hnsw_%'"):
+        await factories.execute(f"DROP INDEX {row['indexname']}")
+
+
+@pytest.fixture(autouse=True)
+async def models(settings: Settings) -> AsyncIterator[None]:
+    """None to begin with."""
+    await forget_models()
+    yield
+    await forget_models()
+
+
+@pytest.fixture
+async def openai() -> AsyncIterator[FakeOpenAi]:
+    """A service of models."""
+    async with serving() as running:
+        yield running
+        running.let_go()
+
+
+@pytest.fixture
+async def remote(adapters: Adapters, settings: Settings, openai: FakeOpenAi) -> AsyncIterator[Adapters]:
+    """The adapters of settings that name the service."""
+    named = replace(
+        settings,
+        openai_api_key=openai.key,
+        openai_base_url=f"{openai.origin}/v1",
+        openai_embedding_model="fake-embedding",
+        openai_embedding_dimensions=DIMENSIONS,
+    )
+    made = replace(adapters, settings=named, embeddings=embeddings_of(named), other_embeddings=OtherEmbeddings(named))
+    yield made
+    await made.embeddings.close()
+    await made.other_embeddings.close()
