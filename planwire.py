@@ -1,4 +1,4 @@
-"""The command line: dev, serve, work, jobs, migrate, seed, schema. Above all packages, without any product rule.
+"""The command line: dev, serve, work, jobs, migrate, reindex, seed, schema. Above all packages, without any product rule.
 
 What every process begins with: it knows what can be asked for, and imports what does it once that is known.
 """
@@ -89,6 +89,15 @@ def _parser() -> argparse.ArgumentParser:
     ).add_mutually_exclusive_group()
     migrations.add_argument("--make", action="store_true", help="write a migration for what the models hold beyond it")
     migrations.add_argument("--check", action="store_true", help="fail when a migration is missing")
+    command(
+        commands,
+        "reindex",
+        "search",
+        "Make the index of searches anew while all goes on, by the model and the language of the settings.",
+        data,
+    ).add_argument(
+        "--organization", metavar="SLUG", help="of one alone; a model of other settings is then not made to serve"
+    )
     command(commands, "seed", "database", "Write the demo data; where they are already, change nothing.", data)
     command(commands, "schema", "schema", "Print the schema to schema.graphql.").add_argument(
         "--check", action="store_true", help="fail when the file is not current"

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from domain.adapters.bell import Bell
 from domain.adapters.wiring import Adapters
 from domain.base import database
+from domain.base.errors import RequestError
 from domain.base.settings import Settings
 from domain.events import log
 from domain.notifications import service as inboxes
+from domain.search import serving
 from domain.work import service as work
 from jobs.broker import StreamBroker
 from jobs.cron import Cron
@@ -61,6 +63,8 @@ async def run(
     # For who follows a log that a job has written to, or an inbox, or a job.
     told = ((adapters.pubsub, log.grown), (adapters.inboxes, inboxes.changed), (adapters.jobs, work.changed))
     bells = [asyncio.create_task(Bell(pubsub, commits).run()) for pubsub, commits in told]
+    if Part.WORKER in parts:
+        bells.append(asyncio.create_task(_warn(adapters)))
     works: dict[Part, Coroutine[Any, Any, None]] = {
         Part.RELAY: relay.run(),
         Part.WORKER: worker.run(ending, finish_within_s),
@@ -86,3 +90,9 @@ async def run(
     for fault in ended:
         if isinstance(fault, Exception):
             raise fault
+
+
+async def _warn(adapters: Adapters) -> None:
+    """Say what of the settings needs a reindex. What does not answer now is told of by whoever needs it."""
+    with suppress(RequestError):
+        await serving.warn(adapters)

@@ -92,6 +92,8 @@ class Door(Enum):
     METRICS = "domain.deliveries.metrics.measure"
     SEARCH_MODEL = "domain.search.serving.register"
     SEARCH_START = "domain.search.serving.warn"
+    SEARCH_SWITCH = "domain.search.reindex._switch"
+    REINDEX = "domain.search.reindex._organizations"
     INVARIANTS = "domain.deliveries.invariants.broken"
 
 

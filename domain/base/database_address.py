@@ -2,8 +2,8 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -63,6 +63,23 @@ def address_of(settings: Settings) -> dict[str, Any]:
     if "sslmode" in query:
         address["ssl"] = query["sslmode"]
     return address
+
+
+def owner_credentials(settings: Settings) -> dict[str, Any]:
+    """User and password of DATABASE_URL, which are the owner's where tables are made."""
+    url = urlsplit(settings.database_url or "")
+    return {"user": unquote(url.username or "postgres"), "password": unquote(url.password or "") or None}
+
+
+@asynccontextmanager
+async def owner_connected(settings: Settings) -> AsyncIterator[Any]:
+    """A connection as the database's owner. Raises Unreachable."""
+    with reaching(settings):
+        owner = await asyncpg.connect(**address_of(settings), **owner_credentials(settings), timeout=CONNECT_TIMEOUT_S)
+    try:
+        yield owner
+    finally:
+        await owner.close()
 
 
 def tortoise_config(settings: Settings, **credentials: Any) -> dict[str, Any]:

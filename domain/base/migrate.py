@@ -3,9 +3,7 @@
 import asyncio
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-import asyncpg
 from tortoise.connection import get_connection
 from tortoise.context import TortoiseContext
 from tortoise.migrations.autodetector import MigrationAutodetector
@@ -15,7 +13,7 @@ from tortoise.migrations.schema_generator.state import State
 from tortoise.migrations.writer import MigrationWriter
 
 from domain.base.database import Door, system_fetch
-from domain.base.database_address import CONNECT_TIMEOUT_S, address_of, reaching, tortoise_config
+from domain.base.database_address import owner_connected, owner_credentials, tortoise_config
 from domain.base.row_security import make_roles, secure
 from domain.base.settings import Settings, SettingsError
 
@@ -60,16 +58,10 @@ async def migrate(settings: Settings) -> list[str]:
     DATABASE_URL must be the owner's. Two at once wait for each other: Tortoise itself takes no lock.
     Raises Unreachable; SettingsError when the database has no text search configuration for SEARCH_LANGUAGE.
     """
-    url = urlsplit(settings.database_url or "")
-    credentials: dict[str, Any] = {
-        "user": unquote(url.username or "postgres"),
-        "password": unquote(url.password or "") or None,
-    }
-    with reaching(settings):
-        owner = await asyncpg.connect(**address_of(settings), **credentials, timeout=CONNECT_TIMEOUT_S)
-    try:
+    # Ending the session gives the lock back.
+    async with owner_connected(settings) as owner:
         await owner.execute("SELECT pg_advisory_lock($1)", _LOCK)
-        await _check_language(owner, settings)
+        await check_language(owner, settings)
         await make_roles(owner, settings)
         applied: list[str] = []
 
@@ -78,19 +70,17 @@ async def migrate(settings: Settings) -> list[str]:
                 applied.append(name)
 
         session = {"planwire.search_language": settings.search_language}
-        config = tortoise_config(settings, **credentials, minsize=1, maxsize=2, server_settings=session)
+        config = tortoise_config(settings, **owner_credentials(settings), minsize=1, maxsize=2, server_settings=session)
         async with TortoiseContext() as context:
             await context.init(config=config, init_connections=False)
             targets = [MigrationTarget(label, "__latest__") for label in config["apps"]]
             await _Executor(get_connection("default"), config["apps"]).migrate(targets, progress=note)
         await secure(owner, settings)
         return applied
-    finally:
-        # Ending the session gives the lock back.
-        await owner.close()
 
 
-async def _check_language(owner: Any, settings: Settings) -> None:
+async def check_language(owner: Any, settings: Settings) -> None:
+    """Raises SettingsError when the database has no text search configuration for SEARCH_LANGUAGE."""
     known = [row["cfgname"] for row in await owner.fetch("SELECT cfgname::text FROM pg_ts_config ORDER BY cfgname")]
     if settings.search_language not in known:
         raise SettingsError(f"SEARCH_LANGUAGE: the database has no such configuration; it has {', '.join(known)}")

@@ -236,6 +236,9 @@ BEGIN
         IF is_first THEN
             EXECUTE public.search_vector_index(known, wanted_dimensions, '');
         END IF;
+    ELSE
+        -- Wanted again before all of it was removed: what is still there is right, and the rest is made.
+        UPDATE public.search_model SET state = 'BUILDING' WHERE id = known AND state = 'RETIRED';
     END IF;
     RETURN known;
 END
