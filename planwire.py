@@ -1,4 +1,4 @@
-"""The command line: dev, serve, work, jobs, migrate, reindex, seed, schema. Above all packages, without any product rule.
+"""The command line: dev, serve, work, jobs, migrate, reindex, seed, schema. Above all packages, it has no product rule.
 
 What every process begins with: it knows what can be asked for, and imports what does it once that is known.
 """

@@ -295,5 +295,10 @@ NOT_EXPORTED = {
     "delivery": "what is to be done for events, and was",
     "relay_position": "how far the log was looked at",
     "organization_metrics": "counts of what is in the archive",
+    "search_document": "the texts of tasks, comments and projects once more, to be found by",
+    "search_pending": "which texts are still to be indexed",
+    "search_passage": "pieces of the texts that are in the archive",
+    "search_vector": "what a model made of the texts, which any can make again",
+    "search_version": "how often the index was written to",
 }
 """The other tables of an organization, and why they are not in its archive."""

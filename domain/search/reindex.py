@@ -191,6 +191,9 @@ async def _make_index(owner: Any, name: str, say: Say) -> None:
     if is_valid:
         return
     began = monotonic()
+    # A graph that does not fit takes many times as long; a million vectors of 256 take 900 MB. Several workers would
+    # share it in /dev/shm, of which a container has 64 MB.
+    await owner.execute("SET maintenance_work_mem = '1GB'; SET max_parallel_maintenance_workers = 0")
     await owner.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}")
     await owner.execute(
         await owner.fetchval("SELECT search_vector_index($1, $2, 'CONCURRENTLY')", model["id"], model["dimensions"])

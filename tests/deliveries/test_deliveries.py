@@ -48,6 +48,19 @@ async def test_each_event_makes_a_delivery_for_each_handler_in_order(acme: Tenan
     assert await _rows(acme) == found
 
 
+async def test_a_handler_that_waits_has_its_deliveries_due_later(acme: Tenant) -> None:
+    await make_labels(acme, 1)
+
+    await relaying.relay_logs(TABLE, [acme.org_id], delays={"test.second": timedelta(minutes=1)})
+
+    first, second = await _rows(acme)
+    assert first["available_at"] == first["queue_at"] == first["created_at"]
+    assert second["available_at"] == second["queue_at"] == second["created_at"] + timedelta(minutes=1)
+    due = {each.id for each in await queueing.take_due(1000)}
+    assert due & {first["id"], second["id"]} == {first["id"]}
+    assert await claims.claim(second["id"], acme.org_id) is None
+
+
 async def test_several_relays_make_each_delivery_once(acme: Tenant, globex: Tenant) -> None:
     for tenant in (acme, globex):
         await make_labels(tenant, 20)

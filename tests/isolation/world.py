@@ -15,11 +15,13 @@ from domain.labels import service as labels
 from domain.notifications import subscriptions
 from domain.organizations import api_keys
 from domain.projects import workflow_states
+from domain.search import indexing
 from domain.tasks import due, relations
 from domain.tasks import service as tasks
 from domain.tasks.models import RelationKind
 from domain.tasks.transfer import transfer
 from graph.base.ids import global_id
+from tests import client
 from tests.billing.paying import subscribe
 from tests.factories import (
     Person,
@@ -123,6 +125,7 @@ async def make_world(marker: str, key: str) -> World:
     (event,) = await rows("SELECT id FROM event WHERE subject_id = $1 AND type = 'TASK_CREATED'", task.id)
     membership_of = {row["user_id"]: row["id"] for row in membership}
     await make_rows_after_commit(tenant.org_id)
+    await index_task(tenant.org_id, task.id)
     return World(
         tenant,
         marker,
@@ -216,6 +219,12 @@ async def make_rows_after_commit(org_id: UUID) -> None:
         "VALUES (gen_random_uuid(), $1, now(), 5, 2, 4, 1, 9)",
         org_id,
     )
+
+
+async def index_task(org_id: UUID, task_id: UUID) -> None:
+    """Let the task have passages and vectors. What else there is waits for them, which leaves rows of that too."""
+    with acting_for([org_id]):
+        await indexing.bring([task_id], client.served()[1])
 
 
 async def make_jobs(person: Person, tenant: Tenant, marker: str) -> dict[str, UUID]:

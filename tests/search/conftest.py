@@ -19,7 +19,7 @@ async def forget_models() -> None:
         await factories.execute(f"DROP INDEX {row['indexname']}")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 async def models(settings: Settings) -> AsyncIterator[None]:
     """None to begin with."""
     await forget_models()

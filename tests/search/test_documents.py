@@ -3,6 +3,9 @@
 from typing import Any
 from uuid import UUID
 
+import pytest
+
+from domain.base.actor import Actor
 from domain.base.database import acting_for, fetch
 from domain.base.sql import Row, sql
 from domain.comments import service as comments
@@ -12,6 +15,7 @@ from domain.tasks import service as tasks
 from domain.tasks import transfer
 from tests import factories
 from tests.factories import Tenant, make_project, make_task
+from tests.tasks.races import uncommitted, waiting
 
 EVERY = [subject.value for subject in Subject]
 
@@ -143,6 +147,29 @@ async def test_what_is_archived_is_not_found_until_it_is_taken_out_again(acme: T
         await projects.archive(actor, project.id)
 
         assert await words(acme.org_id, "rocket") == []
+
+
+@pytest.mark.parametrize("first", ["comment", "archive"])
+async def test_a_comment_beside_the_archiving_of_its_task_is_archived_with_it(acme: Tenant, first: str) -> None:
+    project = await make_project(acme.admin, acme)
+    task = await make_task(acme.admin, project, title="Launch")
+
+    async def comment(actor: Actor) -> None:
+        await comments.create(actor, task.id, body="Launch tomorrow")
+
+    async def archive(actor: Actor) -> None:
+        await tasks.archive(actor, task.id)
+
+    acts = [comment, archive] if first == "comment" else [archive, comment]
+
+    async with acme.admin.acting() as actor:
+        async with uncommitted(acme.member, acts[0]):
+            later = await waiting(acts[1](actor))
+            assert not later.done()
+        await later
+
+    found = await factories.rows("SELECT kind, archived FROM search_document WHERE project_id = $1", project.id)
+    assert {(row["kind"], row["archived"]) for row in found} == {("PROJECT", False), ("TASK", True), ("COMMENT", True)}
 
 
 async def test_a_transfer_takes_the_documents_along(acme: Tenant) -> None:

@@ -21,6 +21,8 @@ from tests.events.live import until
 from tests.factories import Tenant, make_project, make_task
 from tests.openai.server import FakeOpenAi
 
+pytestmark = pytest.mark.usefixtures("models")
+
 
 async def passages(subject_id: UUID) -> list[str]:
     """The document's, in order, each with exactly one vector."""

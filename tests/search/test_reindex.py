@@ -20,6 +20,8 @@ from tests.openai.server import DIMENSIONS, FakeOpenAi
 from tests.search.test_documents import words
 from tests.search.test_indexing import change, let_rest, make, pending, version
 
+pytestmark = pytest.mark.usefixtures("models")
+
 
 async def run(adapters: Adapters, **options: Any) -> list[str]:
     """What it says."""

@@ -1,0 +1,167 @@
+"""What is nearest: as many as were asked for, whoever else has vectors, exactly or by the index."""
+
+import math
+import random
+from array import array
+from uuid import UUID
+
+import pytest
+
+from domain.adapters.embeddings import Vector, unit
+from domain.adapters.wiring import Adapters
+from domain.base.database import acting_for
+from domain.comments import service as comments
+from domain.search import indexing, serving, vectors
+from domain.search.models import Subject
+from domain.search.serving import Serving
+from domain.tasks import service as tasks
+from tests import factories
+from tests.factories import Tenant, make_project, make_task
+
+pytestmark = pytest.mark.usefixtures("models")
+
+EVERY = list(Subject)
+DIMENSIONS = 8
+# One more than are compared one by one.
+MANY = 20_001
+
+
+async def served() -> Serving:
+    """The model that serves."""
+    found = await serving.serving()
+    assert found is not None
+    return found
+
+
+async def indexed(tenant: Tenant, adapters: Adapters, *subject_ids: UUID) -> None:
+    """Let the documents have their vectors."""
+    with acting_for([tenant.org_id]):
+        await indexing.bring(subject_ids, adapters)
+
+
+async def test_the_nearest_documents_come_first_and_each_once(acme: Tenant, adapters: Adapters) -> None:
+    project = await make_project(acme.admin, acme, name="Website")
+    login = await make_task(acme.admin, project, title="Customers cannot sign in", description="The login fails.")
+    other = await make_task(acme.admin, project, title="Choose the color of the roof")
+    async with acme.admin.acting() as actor:
+        comment = await comments.create(actor, other.id, body="A dark red one, says the carpenter.")
+        await indexed(acme, adapters, project.id, login.id, other.id, comment.id)
+        (wanted,) = await adapters.embeddings.embed(["people can't log in"])
+        model = await served()
+
+        found = await vectors.nearest(actor, acme.org_id, wanted, serving=model, kinds=EVERY, count=10)
+        alone = await vectors.nearest(
+            actor, acme.org_id, wanted, serving=model, kinds=[Subject.COMMENT], project_id=project.id, count=10
+        )
+        elsewhere = await vectors.nearest(
+            actor, acme.org_id, wanted, serving=model, kinds=EVERY, project_id=login.id, count=10
+        )
+        await tasks.archive(actor, other.id)
+        left = await vectors.nearest(actor, acme.org_id, wanted, serving=model, kinds=EVERY, count=10)
+
+    assert found[0].subject_id == login.id
+    assert {(near.subject_id, near.kind) for near in found} == {
+        (login.id, Subject.TASK),
+        (other.id, Subject.TASK),
+        (comment.id, Subject.COMMENT),
+        (project.id, Subject.PROJECT),
+    }
+    assert [near.distance for near in found] == sorted(near.distance for near in found)
+    assert all(0 <= near.distance <= 2 for near in found)
+    assert [near.subject_id for near in alone] == [comment.id]
+    assert elsewhere == []
+    assert {near.subject_id for near in left} == {login.id, project.id}
+
+
+async def test_another_organizations_vectors_are_not_found(acme: Tenant, globex: Tenant, adapters: Adapters) -> None:
+    project = await make_project(globex.admin, globex, name="Merger")
+    await indexed(globex, adapters, project.id)
+    (wanted,) = await adapters.embeddings.embed(["Merger"])
+
+    async with globex.admin.acting() as theirs:
+        model = await served()
+        assert len(await vectors.nearest(theirs, globex.org_id, wanted, serving=model, kinds=EVERY, count=1)) == 1
+    async with acme.admin.acting() as actor:
+        assert await vectors.nearest(actor, globex.org_id, wanted, serving=model, kinds=EVERY, count=1) == []
+        assert await vectors.of_documents(globex.org_id, [project.id], serving=model) == {}
+    # The policies alone.
+    async with globex.admin.acting() as theirs:
+        with acting_for([acme.org_id]):
+            assert await vectors.nearest(theirs, globex.org_id, wanted, serving=model, kinds=EVERY, count=1) == []
+
+
+async def test_a_documents_vector_is_that_of_its_title(acme: Tenant, adapters: Adapters) -> None:
+    project = await make_project(acme.admin, acme)
+    task = await make_task(acme.admin, project, title="Sign-in fails", description="The cookie has expired.")
+    await indexed(acme, adapters, task.id)
+    (title,) = await adapters.embeddings.embed(["Sign-in fails"])
+
+    with acting_for([acme.org_id]):
+        found = await vectors.of_documents(acme.org_id, [task.id, project.id], serving=await served())
+
+    assert list(found) == [task.id]
+    assert sum(map(math.prod, zip(found[task.id], title, strict=True))) == pytest.approx(1, abs=1e-3)
+
+
+async def test_ten_asked_are_ten_found_by_the_index_too(acme: Tenant, globex: Tenant) -> None:
+    await serving.register("of-a-test", DIMENSIONS)
+    with acting_for([acme.org_id]):
+        model = await served()
+    await factories.execute(f"DROP INDEX search_vector_hnsw_{model.model_id}")
+    await make_vectors(acme, model, MANY, "TASK")
+    await make_vectors(acme, model, 30, "PROJECT")
+    await make_vectors(globex, model, MANY, "TASK")
+    await factories.execute(f"SELECT setseed(0.5); {await index_statement(model)}; ANALYZE search_vector")
+    generator = random.Random(1)  # noqa: S311  # no secret
+    right = 0
+
+    async with acme.admin.acting() as actor:
+        for _ in range(20):
+            wanted = unit([generator.gauss(0, 1) for _ in range(DIMENSIONS)])
+            found = await vectors.nearest(actor, acme.org_id, wanted, serving=model, kinds=EVERY, count=10)
+            assert len({near.subject_id for near in found}) == 10
+            right += len({near.subject_id for near in found} & await compared(acme, model, wanted, 10))
+            # Few of many, which the walk would hardly meet.
+            few = await vectors.nearest(actor, acme.org_id, wanted, serving=model, kinds=[Subject.PROJECT], count=10)
+            assert [near.kind for near in few] == [Subject.PROJECT] * 10
+
+    assert right / 200 >= 0.95
+
+
+async def index_statement(model: Serving) -> str:
+    """What makes the model's index."""
+    (row,) = await factories.rows(
+        "SELECT search_vector_index($1::smallint, $2, '') AS text", model.model_id, model.dimensions
+    )
+    return str(row["text"])
+
+
+async def make_vectors(tenant: Tenant, model: Serving, count: int, kind: str) -> None:
+    """Passages anywhere, each a document of its own, as if they had been indexed."""
+    await factories.execute(
+        f"""
+        BEGIN; SET LOCAL session_replication_role = replica;
+        CREATE TEMPORARY TABLE new ON COMMIT DROP AS SELECT gen_random_uuid() AS id, ARRAY(
+            SELECT random_normal() FROM generate_series(1, {DIMENSIONS}) WHERE number > 0) AS direction
+            FROM generate_series(1, {count}) AS number;
+        INSERT INTO search_document (subject_id, org_id, kind, project_id, identifier, title, body)
+            SELECT id, '{tenant.org_id}', '{kind}', id, '', 'T', '' FROM new;
+        INSERT INTO search_passage SELECT id, '{tenant.org_id}', id, 0, 'T', uuid_send(id) FROM new;
+        INSERT INTO search_vector SELECT id, {model.model_id}, '{tenant.org_id}', id,
+            l2_normalize(direction::float8[]::real[]::vector)::halfvec FROM new;
+        COMMIT
+        """
+    )
+
+
+async def compared(tenant: Tenant, model: Serving, wanted: Vector, count: int) -> set[UUID]:
+    """The nearest, all compared."""
+    rows = await factories.rows(
+        "SELECT subject_id FROM search_vector WHERE org_id = $1 AND model_id = $2 "
+        "ORDER BY (embedding <#> $3::text::halfvec) + 0 LIMIT $4",
+        tenant.org_id,
+        model.model_id,
+        indexing.written(array("f", wanted)),
+        count,
+    )
+    return {row["subject_id"] for row in rows}
