@@ -7,7 +7,7 @@ here. Meaning takes a model, so passages and vectors follow by jobs; `search_pen
 
 `words` is generated in the language that SEARCH_LANGUAGE said at this migration; `search_language()` tells which. Among
 them is one that names the organization: the index then brings together its list and those of the words that are asked
-for, and what other organizations have costs nothing.
+for, and what other organizations have costs nothing. It begins as no word does, so that no beginning of a word finds it.
 """
 
 from tortoise import fields, migrations
@@ -47,7 +47,7 @@ _TABLES = (
     "ADD COLUMN words tsvector GENERATED ALWAYS AS ("
     "setweight(to_tsvector(public.search_language(), identifier || ' ' || title), 'A') "
     "|| setweight(to_tsvector(public.search_language(), body), 'B') "
-    "|| array_to_tsvector(ARRAY['org:' || org_id::text])) STORED, "
+    "|| array_to_tsvector(ARRAY[':' || org_id::text])) STORED, "
     "ADD CONSTRAINT search_document_org_id UNIQUE (org_id, subject_id), "
     "ADD CONSTRAINT search_document_org_id_fk FOREIGN KEY (org_id) REFERENCES organization (id) ON DELETE CASCADE, "
     "ADD CONSTRAINT search_document_task CHECK ((task_id IS NOT NULL) = (kind = 'COMMENT'))",
@@ -209,7 +209,7 @@ CREATE FUNCTION search_words(org uuid, query tsquery, kinds text[], project uuid
 RETURNS TABLE (subject_id uuid, kind text, score real)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT subject_id, kind, ts_rank_cd(words, query) FROM public.search_document
-    WHERE words @@ (('''org:' || org::text || '''')::tsquery && query)
+    WHERE words @@ ((''':' || org::text || '''')::tsquery && query)
         AND org_id = org AND org = ANY(public.app_org_ids())
         AND NOT archived AND kind = ANY(kinds) AND (project IS NULL OR project_id = project)
     ORDER BY 3 DESC, 1 LIMIT most
