@@ -151,6 +151,10 @@ class PageRequest:
         nulls = self.place and tuple(value is None for value in self.place)
         return (self.scope, self.size, self.backward, nulls)
 
+    def cursor(self, values: tuple[Any, ...]) -> str:
+        """The opaque place of a row whose keys have these values."""
+        return self.write(values) if self.write else _encode(self.scope, values)
+
     def condition(self) -> Sql:
         """The filter and the place in one predicate."""
         pieces = [self.filter()]
@@ -183,8 +187,7 @@ class Page(Generic[R]):
 
     def cursor(self, row: R) -> str:
         """The opaque place of a row of this page, which was read with KEYS."""
-        values = tuple(row[f"key_{n}"] for n in range(len(self.request.order.keys)))
-        return self.request.write(values) if self.request.write else _encode(self.request.scope, values)
+        return self.request.cursor(tuple(row[f"key_{n}"] for n in range(len(self.request.order.keys))))
 
 
 def request(
