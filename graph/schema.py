@@ -27,6 +27,7 @@ from graph.organizations import OrganizationMutations, OrganizationQueries
 from graph.projects import ProjectMutations, ProjectQueries
 from graph.rate_limit import RateLimitQueries
 from graph.reports import ReportMutations
+from graph.search import SearchQueries
 from graph.task_bulk import TaskBulkMutations
 from graph.task_changes import TaskSubscriptions
 from graph.tasks import TaskMutations, TaskQueries
@@ -58,6 +59,7 @@ class Query(
     InvitationQueries,
     ProjectQueries,
     TaskQueries,
+    SearchQueries,
     EventQueries,
     BillingQueries,
     RateLimitQueries,

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable
 from datetime import date, datetime
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from uuid import UUID
 
 import strawberry
@@ -20,6 +20,7 @@ from domain.organizations import actors
 from domain.organizations import queries as organization_queries
 from domain.projects import queries as project_queries
 from domain.projects.workflow_states import MOST_STATES
+from domain.search.similar import similar
 from domain.tasks import entry, queries, relations
 from domain.tasks import service as tasks
 from domain.tasks import transfer as transfers
@@ -57,6 +58,12 @@ from graph.projects import Project
 from graph.task_filters import TaskFilter, TaskOrder, subtask_page, task_page
 from graph.workflow import WorkflowState
 
+if TYPE_CHECKING:
+    from graph.search import SearchHit
+
+# An index of vectors is read for each task.
+SIMILAR_COST = 2
+
 strawberry.enum(RelationKind, description="How one task stands to another.")
 
 
@@ -71,6 +78,14 @@ async def _available_transitions(root: TaskRow, info: Info) -> list[Any]:
 
 async def _viewer_is_subscribed(root: TaskRow, info: Info) -> bool:
     return bool(await info.context.load(subscriptions.are_subscribed, root.id))
+
+
+async def _similar(
+    root: TaskRow,
+    info: Info,
+    first: Annotated[int | None, strawberry.argument(description="How many: 1 to 100.")] = 5,
+) -> list[Any]:
+    return await info.context.load(similar, root.id, first) or []
 
 
 @strawberry.type
@@ -125,6 +140,13 @@ class Task(Node):
     )
     creator: Actor | None = to_one(
         actors.by_refs, key=("creator_kind", "creator_id"), description="Who made it; null when that is unknown."
+    )
+    similar: list[Annotated["SearchHit", strawberry.lazy("graph.search")]] = computed(
+        _similar,
+        needs=("id",),
+        cost=SIMILAR_COST,
+        description="Tasks nearest in meaning in the same organization, the nearest first. It is empty as long as the "
+        "task is not yet in the index, a few seconds from when it was made, and for who lacks SEARCH_READ.",
     )
     viewer_permissions: list[Permission] = viewer_permissions()
     viewer_is_subscribed: bool = computed(

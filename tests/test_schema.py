@@ -27,7 +27,7 @@ from tests.isolation.world import World, make_world
 PRINTED = Path(__file__).resolve().parent.parent / "schema.graphql"
 
 # How many a list gives when nothing is said; every other one gives 20.
-FIRST_BY_DEFAULT = {"Organization.labels": 50, "Query.changes": 100}
+FIRST_BY_DEFAULT = {"Organization.labels": 50, "Query.changes": 100, "Query.search": 10}
 
 # Sign-ups and sign-ins are counted by where they come from; these do not count with those of other tests.
 ADDRESS = "198.51.100.7"

@@ -38,6 +38,7 @@ query ($organization: ID!, $project: ID!, $task: ID!, $state: ID!) {
   tasks(organizationId: $organization, first: 2) { pageInfo { endCursor } }
   node(id: $state) { ... on WorkflowState { tasks(first: 1) { pageInfo { endCursor } } } }
   changes(organizationId: $organization, first: 3) { pageInfo { endCursor } }
+  search(organizationId: $organization, query: "task answers web", first: 1) { pageInfo { endCursor } }
 }
 """
 
@@ -98,6 +99,7 @@ async def _material(world: World, other: World) -> Material:
         "Query.tasks": data["tasks"],
         "WorkflowState.tasks": data["node"]["tasks"],
         "Query.changes": data["changes"],
+        "Query.search": data["search"],
     }
     found = {key: [page["pageInfo"]["endCursor"]] for key, page in cursors.items()}
     texts = {"slug": world.texts["slug"], "organizationSlug": world.texts["slug"]}

@@ -40,6 +40,8 @@ THINGS = {
     "task.id": "task",
     "tasks.organizationId": "organization",
     "changes.organizationId": "organization",
+    "search.organizationId": "organization",
+    "search.projectId": "project",
     "events.organizationId": "organization",
     "membershipChanged.organizationId": "organization",
     "taskChanged.projectId": "project",
@@ -182,6 +184,8 @@ VALUES: dict[str, Any] = {
     "ReportCreateInput.format": "CSV",
     "ReportCreateInput.from": "2026-11-01",
     "ReportCreateInput.to": "2026-11-30",
+    # Words of a task, a comment and a project of any world.
+    "search.query": "task answers web",
 }
 
 # Ids that are given although the schema does not require them, because the operation asks for them.

@@ -29,6 +29,7 @@ QUIET = (
     "nodes.ids",
     "tasks.filter",
     "changes.filter",
+    "search.projectId",
     "Project.tasks.filter",
     "WorkflowState.tasks.filter",
     "Viewer.assignedTasks.filter",
@@ -36,6 +37,8 @@ QUIET = (
     "taskBulkUpdate.items.input.removedLabelIds",
 )
 _ASKED = "<what was asked for>"
+# Says whether the viewer's own organization was asked the same before.
+_FROM_CACHE = re.compile(r'"fromCache": (true|false)')
 _CURSOR = re.compile(r'(?<=[cC]ursor": ")([\w-]+)(?=")')
 
 
@@ -229,6 +232,7 @@ def refusals(answer: Answer) -> list[Any]:
 def _text(answer: Answer, asked: str) -> str:
     """The answer without what was asked for. Of a cursor its place alone: it holds a digest of its list's filter."""
     text = json.dumps([answer.data, answer.errors], default=str).replace(asked, _ASKED)
+    text = _FROM_CACHE.sub("", text)
     return _CURSOR.sub(lambda match: _place(match[1]), text)
 
 

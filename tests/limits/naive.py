@@ -29,7 +29,7 @@ from tests.limits.documents import SCHEMA
 ROWS = {
     *("ApiKey", "Comment", "Event", "Invitation", "Label", "Membership", "Organization", "Project", "Session", "Task"),
     *("TaskRelation", "User", "WorkflowState", "Viewer", "Preferences", "StateCount", "ApiKeyActor", "SystemActor"),
-    *("Node", "Actor", "BillingSubscription", "Job", "Attachment"),
+    *("Node", "Actor", "BillingSubscription", "Job", "Attachment", "SearchSubjectNode"),
 }
 # The same row once more, and one that its page has counted.
 FREE = {"Viewer.user", "StateCount.state"}
@@ -43,6 +43,10 @@ LENGTHS = {
     "Organization.apiKeys": 100,
 }
 SHORT = 10
+# What is work beside the objects.
+DEAR = {"Query.search": 10, "Task.similar": 2}
+# As many as are asked for, and how many where none are.
+ASKED = {"Task.similar": 5}
 PARTS = ("nodes", "edges", "pageInfo")
 
 
@@ -127,13 +131,18 @@ class _Walk:
         if type_.name.endswith("Connection"):
             inner_size = self.page(node, definition.args["first"].default_value)
             assert node.selection_set is not None
-            if any(each.name.value in PARTS for each, _ in self.fields(node.selection_set, type_)):
+            # What a search found is counted with each hit.
+            if name != "search" and any(each.name.value in PARTS for each, _ in self.fields(node.selection_set, type_)):
                 self.add(path, times * inner_size)
+        if (work := DEAR.get(f"{parent.name}.{name}")) is not None:
+            self.add(path, times * work)
         if name == "totalCount":
             self.add(path, times)
         if is_list_type(get_nullable_type(definition.type)):
             if name == "nodes" and parent is SCHEMA.query_type:
                 times *= self.length(node, "ids")
+            elif (asked := ASKED.get(f"{parent.name}.{name}")) is not None:
+                times *= self.page(node, asked)
             elif size is not None and name in ("nodes", "edges", "results"):
                 times *= size
             else:

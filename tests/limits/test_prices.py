@@ -26,6 +26,7 @@ def test_objects_that_count_are_rows() -> None:
         *("Attachment", "BillingSubscription", "Invitation", "Job"),
         *("ApiKey", "Comment", "Event", "Membership", "Notification", "Organization", "Project", "Session", "Task"),
         *("TaskRelation", "User", "WorkflowState", "Label", "Viewer", "Preferences", "StateCount", "Actor", "Node"),
+        "SearchSubjectNode",
     }
 
 
@@ -46,7 +47,9 @@ def test_fields_with_points_of_their_own() -> None:
     assert SCHEMA.mutation_type is not None
     writes = {("Mutation", name): WRITE for name in SCHEMA.mutation_type.fields}
     totals = {(type_, "totalCount"): 1 for type_ in SCHEMA.type_map if type_.endswith("Connection")}
-    assert dear == {**writes, **totals}
+    # A search has no total: nobody counts all that a query may mean.
+    del totals["SearchConnection", "totalCount"]
+    assert dear == {**writes, **totals, ("Query", "search"): 10, ("Task", "similar"): 2}
 
 
 def test_lists_of_objects_and_how_long_they_count() -> None:
@@ -79,7 +82,9 @@ def test_lists_of_objects_and_how_long_they_count() -> None:
         "WorkflowState.allowedNext": 30,
     }
     assert {name for name, price in lists.items() if price.as_asked and not price.of_page} == {
-        "TaskBulkPayload.results"
+        "SearchConnection.edges",
+        "SearchConnection.nodes",
+        "TaskBulkPayload.results",
     }
 
 
@@ -94,10 +99,12 @@ def test_fields_that_are_asked_for_so_many() -> None:
         "Project.tasks": (("last", "first"), 20),
         "Query.changes": (("first",), 100),
         "Query.nodes": (("ids",), 1),
+        "Query.search": (("first",), 10),
         "Query.tasks": (("first",), 20),
         "Mutation.taskBulkUpdate": (("items",), 1),
         "Task.comments": (("last", "first"), 20),
         "Task.history": (("first",), 20),
+        "Task.similar": (("first",), 5),
         "Task.subtasks": (("first",), 20),
         "Viewer.assignedTasks": (("first",), 20),
         "Viewer.jobs": (("first",), 20),

@@ -1,4 +1,4 @@
-"""Models of their own: whatever a test registers is gone before and after it."""
+"""Models of their own: whatever a test registers is gone before and after it. And a project that is searched."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -8,7 +8,9 @@ import pytest
 from domain.adapters.other_embeddings import OtherEmbeddings
 from domain.adapters.wiring import Adapters, embeddings_of
 from domain.base.settings import Settings
+from domain.projects.queries import ProjectRow
 from tests import factories
+from tests.factories import Tenant, make_project
 from tests.openai.server import DIMENSIONS, FakeOpenAi, serving
 
 
@@ -49,3 +51,9 @@ async def remote(adapters: Adapters, settings: Settings, openai: FakeOpenAi) -> 
     yield made
     await made.embeddings.close()
     await made.other_embeddings.close()
+
+
+@pytest.fixture
+async def project(acme: Tenant) -> ProjectRow:
+    """A project of acme, whose tasks begin with WEB."""
+    return await make_project(acme.member, acme, name="Website", key="WEB")
