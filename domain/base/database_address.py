@@ -25,6 +25,7 @@ MODELS = (
     "domain.comments.models",
     "domain.attachments.models",
     "domain.notifications.models",
+    "domain.ai.models",
     "domain.events.models",
     "domain.deliveries.models",
     "domain.search.models",
