@@ -1,7 +1,7 @@
 """What an organization may use of each feature, and how much of it is used: one statement for all of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from domain.base.database import fetch
 from domain.base.permissions import Permission
 from domain.base.reads import for_actor, orgs_with
 from domain.base.sql import Row, joined, sql
-from domain.billing.limits import COUNTED
+from domain.billing.limits import COUNTED, tokens_used
 from domain.billing.plans import PLANS, Feature, Plan
 from domain.billing.states import Status, effective
 from domain.events.cached import cached
@@ -38,7 +38,7 @@ class Entitlement:
 async def of_organizations(actor: Actor, org_ids: Sequence[UUID]) -> dict[UUID, list[Entitlement]]:
     """Organization -> its entitlements, one for each Feature, in their order; a stranger's is left out.
 
-    Raises Unavailable; Timeout.
+    Without the use of what is spent with no event: that is nothing to be kept. Raises Unavailable; Timeout.
     """
     at = now()
     used = joined(", ", (sql(f"{{}} AS {feature.value}", count(at)) for feature, count in COUNTED.items()))
@@ -74,7 +74,13 @@ async def kept_of_organizations(
 ) -> dict[UUID, list[Entitlement] | None]:
     """As `of_organizations`, from the cache where nothing has happened in the organization since it was read.
 
-    For showing alone: what time itself changes, as the end of a grace, is here with the event that tells of it.
+    For showing alone: what time itself changes, as the end of a grace, is here with the event that tells of it. The
+    tokens of the month are those of now.
     """
     found, _ = await cached(cache, KEPT, actor, org_ids, of_organizations)
-    return found
+    used = await tokens_used([org_id for org_id, kept in found.items() if kept is not None])
+    return {org_id: kept and [_with(each, used.get(org_id, 0)) for each in kept] for org_id, kept in found.items()}
+
+
+def _with(entitlement: Entitlement, tokens: int) -> Entitlement:
+    return replace(entitlement, used=tokens) if entitlement.feature == Feature.AI_TOKENS_MONTH else entitlement

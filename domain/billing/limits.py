@@ -4,14 +4,14 @@ Two who want the last slot come one after the other, so one gets it. Being over 
 plan, takes nothing away; it only stops what is new.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import UTC, date, datetime
 from uuid import UUID
 
 from domain.base.clock import now
-from domain.base.database import fetch_value
-from domain.base.errors import LimitReached
-from domain.base.sql import Sql, sql
+from domain.base.database import fetch, fetch_value
+from domain.base.errors import LimitReached, NotFound
+from domain.base.sql import Row, Sql, sql
 from domain.billing import subscriptions
 from domain.billing.plans import PLANS, Feature, Plan
 from domain.billing.states import Status, effective
@@ -65,6 +65,43 @@ async def require_size(org_id: UUID, feature: Feature, size: int, *path: str) ->
     if limit is not None and size > limit:
         message = f"The plan allows {limit:,} {feature.value.replace('_', ' ')}; this has {size:,}."
         raise LimitReached(feature.value, limit, size, *path, message=message)
+
+
+async def tokens_used(org_ids: Collection[UUID]) -> dict[UUID, int]:
+    """Organization -> the tokens of language models that it has used this month; one that has used none is left out.
+
+    They are counted as they are spent, without an event, and whose organizations these are is for the caller to know.
+    """
+    statement = "SELECT org_id, tokens FROM ai_usage WHERE org_id = ANY({}::uuid[]) AND month = {}"
+    found = await fetch(sql(statement, list(org_ids), month_of(now())), Row)
+    return {row["org_id"]: row["tokens"] for row in found}
+
+
+async def require_tokens(org_id: UUID) -> None:
+    """Raises LimitReached (ai_tokens_month) when this month's tokens are used up; NotFound for a stranger's.
+
+    Nothing is locked or held: what a call takes is known when it has ended.
+    """
+    at = now()
+    statement = sql(
+        "SELECT plan, status, grace_ends_at, coalesce((SELECT tokens FROM ai_usage "
+        "WHERE ai_usage.org_id = subscription.org_id AND month = {}), 0) AS used FROM subscription WHERE org_id = {}",
+        *(month_of(at), org_id),
+    )
+    rows = await fetch(statement, Row)
+    if not rows:
+        raise NotFound("organization")
+    (row,) = rows
+    terms = PLANS[effective(Plan(row["plan"]), Status(row["status"]), row["grace_ends_at"], at)]
+    limit = terms.limits[Feature.AI_TOKENS_MONTH]
+    if limit is not None and row["used"] >= limit:
+        message = f"The plan has {limit:,} AI tokens a month; {row['used']:,} are used. The next month begins by UTC."
+        raise LimitReached(Feature.AI_TOKENS_MONTH.value, limit, row["used"], message=message)
+
+
+def month_of(at: datetime) -> date:
+    """The month of an instant, by the calendar of UTC: its first day."""
+    return at.astimezone(UTC).date().replace(day=1)
 
 
 async def _limit(org_id: UUID, feature: Feature, at: datetime) -> int | None:

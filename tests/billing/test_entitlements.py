@@ -131,7 +131,7 @@ async def test_what_is_used_is_counted_and_the_rest_is_not(acme: Tenant) -> None
 
     found = await entitlements(acme)
 
-    used = {"members": 5, "projects": 2, "api_keys": 0, "storage_bytes": 0}
+    used = {"members": 5, "projects": 2, "api_keys": 0, "storage_bytes": 0, "ai_tokens_month": 0}
     assert found == {
         name: {"enabled": True, "limit": limit, "used": used.get(name)} for name, limit in limits(Plan.FREE).items()
     }

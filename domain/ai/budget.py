@@ -1,0 +1,49 @@
+"""What language models may cost: the tokens of an organization's plan, by the month of UTC, and a person's turns.
+
+Whoever asks a model comes here first, and charges what was used when the model has ended, whatever came of it. So calls
+that run at the same time may all begin just under the limit, and then the month ends above it by what they use: each
+at most its prompt and its `max_tokens`, and a picture IMAGE_TOKENS. TURNS bounds how many there are of each person.
+Nothing is reserved, since a reservation of a process that dies would be lost to the organization; what the call itself
+had used by then is charged to nobody.
+"""
+
+from uuid import UUID
+
+from domain.adapters.language_model import Usage
+from domain.adapters.throttle import Limit, Throttle
+from domain.base.actor import Actor
+from domain.base.clock import new_id, now
+from domain.base.database import fetch
+from domain.base.sql import Row, sql
+from domain.billing import limits
+
+TURNS = Limit(tries=20, window_s=60)
+"""What one person may ask models, in all organizations and with all of their keys."""
+IMAGE_TOKENS = 4_000
+"""What a picture counts as: services charge them by another measure, of which this is about the price."""
+
+
+async def require(org_id: UUID) -> None:
+    """Raises LimitReached (ai_tokens_month) when the month's tokens are used up; NotFound for a stranger's.
+
+    Cheap, and holds nothing. Raises Unavailable; Timeout.
+    """
+    await limits.require_tokens(org_id)
+
+
+async def charge(org_id: UUID, usage: Usage) -> None:
+    """Add what a call has used to this month's, in one statement; also for one that failed.
+
+    The organization has to be one of the tenant's. Raises Unavailable; Timeout.
+    """
+    charging = (
+        "INSERT INTO ai_usage (id, org_id, month, tokens) VALUES ({}, {}, {}, {}) "
+        "ON CONFLICT (org_id, month) DO UPDATE SET tokens = ai_usage.tokens + excluded.tokens RETURNING tokens"
+    )
+    month, tokens = limits.month_of(now()), usage.input_tokens + usage.output_tokens
+    await fetch(sql(charging, new_id(), org_id, month, tokens), Row)
+
+
+async def require_turn(actor: Actor, throttle: Throttle) -> None:
+    """Count one turn of the person's. Raises RateLimited when there were too many; Unavailable."""
+    await throttle.hit(f"ai:{actor.user_id}", TURNS)
