@@ -1,7 +1,8 @@
-"""PubSub: tells processes what grew or changed, by ids. Redis carries it and may lose it: the database is the truth."""
+"""PubSub: tells processes what grew or changed. Redis carries it and may lose it: the database is the truth."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from contextlib import aclosing
 from uuid import UUID
 
 import structlog
@@ -15,6 +16,8 @@ from domain.base.errors import Unavailable
 LOGS = "planwire:log"
 INBOXES = "planwire:inbox"
 JOBS = "planwire:job"
+ANSWERS = "planwire:answer"
+TEXTS = "planwire:text"
 _ID_BYTES = 16
 # One connection rings and one listens.
 _CONNECTIONS = 2
@@ -26,7 +29,7 @@ log = structlog.get_logger("pubsub")
 
 
 class PubSub:
-    """Wake-ups between processes: ids of organizations whose logs grew, on other channels of people or of jobs."""
+    """What processes tell each other on one channel: ids of what grew or changed, or on TEXTS text as it comes."""
 
     def __init__(self, url: str, channel: str = LOGS) -> None:
         self._channel = channel
@@ -35,14 +38,24 @@ class PubSub:
 
     async def wake(self, ids: Collection[UUID]) -> None:
         """Wake every listener for these ids. Raises Unavailable without Redis."""
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                await self._redis.publish(self._channel, b"".join(id.bytes for id in ids))
-        except (RedisError, OSError, TimeoutError) as fault:
-            raise Unavailable("Wake-ups cannot be sent right now.") from fault
+        await self.tell(b"".join(id.bytes for id in ids))
 
     async def wakes(self) -> AsyncIterator[frozenset[UUID] | None]:
         """Ids as they are woken, without end; None at each new connection: some may have been missed."""
+        async with aclosing(self.told()) as messages:
+            async for message in messages:
+                yield None if message is None else _ids(message)
+
+    async def tell(self, message: bytes) -> None:
+        """Tell every listener. Raises Unavailable without Redis."""
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await self._redis.publish(self._channel, message)
+        except (RedisError, OSError, TimeoutError) as fault:
+            raise Unavailable("Wake-ups cannot be sent right now.") from fault
+
+    async def told(self) -> AsyncGenerator[bytes | None, None]:
+        """Messages as they are told, without end; None at each new connection: some may have been missed."""
         is_told = False
         while True:
             try:
@@ -52,7 +65,7 @@ class PubSub:
                     is_told = False
                     yield None
                     async for message in channel.listen():
-                        yield _ids(message["data"])
+                        yield message["data"]
             except (RedisError, OSError) as fault:
                 if not is_told:
                     log.warning("wake-ups are not heard", fault=type(fault).__name__)

@@ -19,7 +19,7 @@ from domain.adapters.mail_resend import ResendMail
 from domain.adapters.mail_smtp import SmtpMail
 from domain.adapters.other_embeddings import OtherEmbeddings
 from domain.adapters.points import Points
-from domain.adapters.pubsub import INBOXES, JOBS, PubSub
+from domain.adapters.pubsub import ANSWERS, INBOXES, JOBS, TEXTS, PubSub
 from domain.adapters.slack import Slack
 from domain.adapters.storage import Storage
 from domain.adapters.storage_local import LocalStorage
@@ -43,6 +43,9 @@ class Adapters:
     pubsub: PubSub
     inboxes: PubSub
     jobs: PubSub
+    answers: PubSub
+    """Which answers of a language model have changed, and in `texts` what came of them."""
+    texts: PubSub
     points: Points
     leases: Leases
     documents: StoredDocuments
@@ -73,6 +76,8 @@ class Adapters:
             pubsub=PubSub(url),
             inboxes=PubSub(url, INBOXES),
             jobs=PubSub(url, JOBS),
+            answers=PubSub(url, ANSWERS),
+            texts=PubSub(url, TEXTS),
             points=Points(url),
             leases=Leases(url),
             documents=StoredDocuments(url),
@@ -100,6 +105,8 @@ class Adapters:
         await self.throttle.close()
         await self.inboxes.close()
         await self.jobs.close()
+        await self.answers.close()
+        await self.texts.close()
         await self.pubsub.close()
         await self.storage.close()
         await self.mail.close()
