@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 import strawberry
 
+from domain.ai import queries as ai_queries
 from domain.base.actor import Actor as Caller
 from domain.base.database import act_for, after_commit
 from domain.base.paging import PageRequest, request
@@ -50,6 +51,7 @@ from graph.base.selection import columns
 from graph.task_filters import task_page
 
 if TYPE_CHECKING:
+    from graph.ai import AiThread
     from graph.api_keys import ApiKey
     from graph.notifications import Notification
     from graph.organizations import Organization
@@ -166,6 +168,12 @@ def job_page(first: int | None = 20, after: str | None = None) -> PageRequest:
     return job_queries.asked(first=first, after=after)
 
 
+def ai_thread_page(organization_id: strawberry.ID, first: int | None = 20, after: str | None = None) -> PageRequest:
+    """Threads of one organization, the newest first."""
+    org_id = parse_id(organization_id, "organization", "organizationId")
+    return ai_queries.asked_threads(org_id, first=first, after=after)
+
+
 @strawberry.type
 class Viewer(FromRow):
     """The account behind the request."""
@@ -216,6 +224,12 @@ class Viewer(FromRow):
         arguments=job_page,
         description="What the viewer has asked for that takes long, the newest first, without organizations that the "
         "viewer has left. An API key has its own.",
+    )
+    ai_threads: Connection[Annotated["AiThread", strawberry.lazy("graph.ai")]] = pages(
+        ai_queries.threads_of_users,
+        arguments=ai_thread_page,
+        description="The viewer's conversations with a language model, the newest first; none for an API key, nor in "
+        "an organization that the viewer is not in.",
     )
     preferences: Preferences = to_one(queries.preferences_of, key="id", description="What the viewer chose.")
 

@@ -7,6 +7,7 @@ from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 
 from graph.accounts import AccountMutations
+from graph.ai import AiMutations, AiSubscriptions
 from graph.api_keys import ApiKeyMutations
 from graph.attachments import AttachmentMutations
 from graph.base.errors import ERROR_TYPES
@@ -86,12 +87,13 @@ class Mutation(
     BillingMutations,
     JobMutations,
     ReportMutations,
+    AiMutations,
 ):
     """All that changes something. Mutations of one operation run one after the other."""
 
 
 @strawberry.type
-class Subscription(EventSubscriptions, TaskSubscriptions, NotificationSubscriptions, JobSubscriptions):
+class Subscription(EventSubscriptions, TaskSubscriptions, NotificationSubscriptions, JobSubscriptions, AiSubscriptions):
     """All that can be followed, over graphql-transport-ws."""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from domain.adapters.bell import Bell
 from domain.adapters.wiring import Adapters
+from domain.ai import chat
 from domain.base import database
 from domain.base.errors import RequestError
 from domain.base.settings import Settings
@@ -60,8 +61,13 @@ async def run(
     worker = Worker(
         reactions.by_name, adapters, broker, concurrency or settings.database_pool_size - system_size(settings)
     )
-    # For who follows a log that a job has written to, or an inbox, or a job.
-    told = ((adapters.pubsub, log.grown), (adapters.inboxes, inboxes.changed), (adapters.jobs, work.changed))
+    # For who follows a log that a job has written to, or an inbox, a job or an answer.
+    told = (
+        (adapters.pubsub, log.grown),
+        (adapters.inboxes, inboxes.changed),
+        (adapters.jobs, work.changed),
+        (adapters.answers, chat.changed),
+    )
     bells = [asyncio.create_task(Bell(pubsub, commits).run()) for pubsub, commits in told]
     if Part.WORKER in parts:
         bells.append(asyncio.create_task(_warn(adapters)))

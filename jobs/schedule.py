@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from domain.adapters.wiring import Adapters
+from domain.ai.upkeep import ABANDONED as UNWRITTEN
 from domain.base import telemetry
 from domain.billing.reconcile import CUSTOMERS
 from domain.billing.subscriptions import GRACE_ENDED
@@ -20,6 +21,7 @@ from domain.invitations.service import OVERDUE
 from domain.search.indexing import OVERDUE as UNINDEXED
 from domain.tasks.due import ORGANIZATIONS
 from domain.work.upkeep import ABANDONED, ENDED
+from jobs.ai import end_abandoned as end_unwritten
 from jobs.attachments import strays, sweep
 from jobs.billing import nightly
 from jobs.billing_ticks import end_grace
@@ -89,5 +91,6 @@ SCHEDULE: Sequence[Line] = (
     Line(remind, every=timedelta(minutes=5), organizations=ORGANIZATIONS),
     Line(end_abandoned, every=timedelta(minutes=5), organizations=ABANDONED),
     Line(catch_up, every=timedelta(minutes=1), organizations=UNINDEXED),
+    Line(end_unwritten, every=timedelta(minutes=5), organizations=UNWRITTEN),
     Line(clean_jobs, every=timedelta(days=1), at=timedelta(hours=2), organizations=ENDED),
 )

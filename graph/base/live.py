@@ -1,4 +1,4 @@
-"""What subscriptions share: who follows logs, inboxes and jobs, the watch over open sockets, the way to the reader."""
+"""What subscriptions share: who follows what, the watch over open sockets, the way to the reader."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -9,6 +9,7 @@ from uuid import UUID
 
 from domain.adapters.watch import Recheck
 from domain.adapters.wiring import Adapters
+from domain.ai.streams import Answers
 from domain.base import telemetry
 from domain.base.actor import Actor
 from domain.base.errors import Unauthenticated
@@ -31,17 +32,24 @@ class Live:
     follower: Follower
     inboxes: Inboxes
     jobs: Jobs
+    answers: Answers
     presence: Presence = field(default_factory=Presence)
 
     @classmethod
     def of(cls, adapters: Adapters) -> "Live":
         """Over the adapters. Nothing runs yet."""
-        return cls(Follower(adapters.pubsub), Inboxes(adapters.inboxes), Jobs(adapters.jobs))
+        return cls(
+            Follower(adapters.pubsub),
+            Inboxes(adapters.inboxes),
+            Jobs(adapters.jobs),
+            Answers(adapters.answers, adapters.texts),
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow and watch inside the block."""
-        work = [asyncio.create_task(each.run()) for each in (self.follower, self.inboxes, self.jobs, self.presence)]
+        parts = (self.follower, self.inboxes, self.jobs, self.answers, self.presence)
+        work = [asyncio.create_task(each.run()) for each in parts]
         try:
             yield
         finally:
