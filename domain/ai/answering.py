@@ -189,14 +189,15 @@ async def _write(message: MessageRow, draft: _Draft, model: LanguageModel | None
     question = await _question(message)
     messages = await context.gathered(await who(), question, search=search, sources=draft.sources, guard=draft.guard)
     tools = Tools(who, org_id, search=search, sources=draft.sources)
+    said = ""
     for number in range(1, MOST_CALLS_OF_MODEL + 1):
         await budget.require(org_id)
+        if said.strip():
+            draft.take("\n\n")
         is_last = number == MOST_CALLS_OF_MODEL or _asked_tokens(messages) > MOST_ASKED_TOKENS
         said, calls = await _said(org_id, draft, model, messages, () if is_last else prompts.TOOLS)
         if is_last or not calls:
             break
-        if draft.text and not draft.text.endswith("\n"):
-            draft.take("\n\n")
         messages.append(Message("assistant", said, tool_calls=calls))
         messages += [Message("tool", await tools.call(call), tool_call_id=call.id) for call in calls]
     draft.finish()

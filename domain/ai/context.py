@@ -22,7 +22,7 @@ MOST_TOKENS = 6_000
 MOST_PASSAGES = 8
 MOST_MESSAGES = 20
 # A number in brackets that belongs to no word, as code has them, and to no link.
-_CITED = re.compile(r"(?<![A-Za-z0-9_])\[(\d{1,3})\](?!\()")
+_CITED = re.compile(r" ?(?<![A-Za-z0-9_])\[(\d{1,3})\](?!\()")
 
 Search = Callable[[Actor, UUID, str, int], Awaitable[list[Hit]]]
 """The best of an organization for a query, at most so many, as the actor may see them."""
@@ -64,7 +64,7 @@ class Sources:
         hit = self._given[number - 1]
         if hit not in self._named:
             self._named.append(hit)
-        return f"[{self._named.index(hit) + 1}]"
+        return f"{' ' * found[0].startswith(' ')}[{self._named.index(hit) + 1}]"
 
 
 async def gathered(

@@ -104,7 +104,7 @@ class _Secret:
             shown.append(held[at : places[run.start()]] + ("" if goes_on else LEFT_OUT))
             at = min(places[run.end() - 1] + 1, end)
             hidden = max(0, run.end() - first)
-        self._held, self._hidden = held[end:], hidden
+        self._held, self._hidden = held[end:], 0 if is_last else hidden
         return "".join([*shown, held[at:end]])
 
 

@@ -150,6 +150,12 @@ def test_what_is_too_long_to_be_held_is_left_out() -> None:
     assert open_ + made.end() == f"if a <b then {'so on, ' * 200}end. "
 
 
+def test_the_end_may_come_twice() -> None:
+    made = guard()
+
+    assert (made.feed(f"So: {SYSTEM}"), made.end(), made.end()) == ("So: ", f"{LEFT_OUT}.", "")
+
+
 def test_characters_come_whole() -> None:
     assert fed(guard(), ["a \ud83d", "\ude80 b\0c ", "\ud83d"]) == "a 🚀 bc \N{REPLACEMENT CHARACTER}"
     assert fed(guard(), ["\ude80 ", "\ud83dx "]) == "\N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER}x "
