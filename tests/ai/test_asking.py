@@ -58,7 +58,7 @@ async def test_a_question_returns_at_once_with_the_answer_that_begins(talk: Talk
 
     question, answer = told["userMessage"], told["assistantMessage"]
     assert question == {"id": question["id"], "role": "USER", "status": "DONE", "content": "  What\nis late?"}
-    nothing = {"content": "", "inputTokens": None, "sources": []}
+    nothing: dict[str, Any] = {"content": "", "inputTokens": None, "sources": []}
     assert answer == {"id": answer["id"], "role": "ASSISTANT", "status": "STREAMING", **nothing}
     (delivery,) = await rows("SELECT handler, state FROM delivery WHERE org_id = $1 AND kind = 'ROW'", acme.org_id)
     assert delivery == {"handler": "ai.answer", "state": "PENDING"}

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -136,6 +136,8 @@ class Crew:
     directory: Path
     stack: contextlib.ExitStack
     redis_url: str = ""
+    more: dict[str, str] = field(default_factory=dict)
+    """Settings of the processes beside these."""
 
     @property
     def environ(self) -> dict[str, str]:
@@ -147,6 +149,7 @@ class Crew:
             "SECRET_KEY": self.settings.secret_key,
             "PLANWIRE_DATA": str(self.directory),
             "LOG_LEVEL": "warning",
+            **self.more,
         }
 
     async def start(self, *arguments: str) -> ForkServerProcess:
