@@ -13,6 +13,7 @@ from domain.adapters.wiring import Adapters
 from domain.base.clock import new_id
 from domain.base.settings import Settings
 from graph.base import documents
+from tests.ai.answering import answering_always
 from tests.billing.paying import selling
 from tests.client import GraphQL
 from tests.factories import execute, make_person
@@ -79,6 +80,13 @@ async def tenants(settings: Settings, adapters: Adapters) -> AsyncIterator[Tenan
 async def stripe(settings: Settings, adapters: Adapters) -> AsyncIterator[None]:
     """Somebody whom a plan can be bought from."""
     async with selling(settings, adapters):
+        yield
+
+
+@pytest.fixture(autouse=True)
+async def model(adapters: Adapters, stripe: None) -> AsyncIterator[None]:
+    """A language model that can be asked."""
+    async with answering_always(adapters):
         yield
 
 

@@ -12,13 +12,14 @@ from domain.base.settings import Settings
 from domain.organizations import api_keys
 from graph.base.ids import global_id
 from graph.base.selection import declaration
+from tests.ai.answering import answering_where_asked
 from tests.billing.paying import selling_where_asked
 from tests.client import Answer, GraphQL
 from tests.factories import Person, execute, rows
 from tests.isolation.calls import SCHEMA, Call, Field, call, mutations
 from tests.isolation.ledger import Ledger, open_ledger
 from tests.isolation.sweep import refusals
-from tests.isolation.world import World, bought, make_notification, make_session, make_world, prepared
+from tests.isolation.world import World, bought, make_notification, make_session, make_world, own_threads, prepared
 from tests.test_schema import PEOPLE_ONLY
 
 P = Permission
@@ -90,6 +91,11 @@ NEEDED: dict[str, Permission | None] = {
     "subscriptionResume": P.BILLING_MANAGE,
     "jobCancel": None,
     "reportCreate": P.REPORT_CREATE,
+    "aiThreadCreate": P.AI_USE,
+    "aiThreadDelete": None,
+    "aiMessageSend": P.AI_USE,
+    "aiMessageCancel": None,
+    "aiMessageRetry": P.AI_USE,
 }
 
 # Who may not manage keys does not see those of others, so there is nothing to forbid; nor who may not invite.
@@ -139,6 +145,13 @@ async def stripe(request: pytest.FixtureRequest, settings: Settings, adapters: A
         yield
 
 
+@pytest.fixture(autouse=True)
+async def model(request: pytest.FixtureRequest, adapters: Adapters) -> AsyncIterator[None]:
+    """A language model that can be asked."""
+    async with answering_where_asked(request, adapters):
+        yield
+
+
 @pytest.fixture(scope="module")
 async def keys(world: World) -> dict[Permission | None, str]:
     """Permission -> the secret of a key that may do all but this; None -> of one that may do all."""
@@ -183,6 +196,8 @@ async def call_as(world: World, field: Field, author: ActorRef, person: Person |
         things["other session"] = global_id("session", await make_session(person))
     if person is not None and field.name in ("notificationsMarkRead", "notificationsMarkUnread"):
         things["notification"] = global_id("notification", await make_notification(world, person))
+    if person is not None and field.name.startswith("ai"):
+        await own_threads(world, person)
     if field.name == "commentUpdate":
         await execute(
             "UPDATE comment SET author_kind = $1, author_id = $2 WHERE id = $3",

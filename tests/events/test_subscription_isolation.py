@@ -168,13 +168,15 @@ async def test_nothing_comes_of_a_tenant_that_is_busy(address: str, tenants: Ten
         streams = {name: await begun(socket, each.document, **each.variables) for name, each in calls.items()}
         # A job is shown at once as it stands.
         assert (await streams["jobUpdated"].data())["id"] == mine.id("job")
+        # And an answer with what there is of it.
+        assert (await streams["aiMessageStream"].data())["text"] == mine.marker
         their_events = await begun(their_socket, EVENTS, id=theirs.tenant.id)
 
         await be_busy(theirs)
         await taken(their_events, 8)
         assert all(stream.received.empty() for stream in streams.values())
         await be_busy(mine)
-        come = {"events": 8, "taskChanged": 1, "membershipChanged": 2, "jobUpdated": 0}
+        come = {"events": 8, "taskChanged": 1, "membershipChanged": 2, "jobUpdated": 0, "aiMessageStream": 0}
         assert streams.keys() == come.keys()
         shown = {name: [await streams[name].next() for _ in range(count)] for name, count in come.items()}
         assert their_events.received.empty()

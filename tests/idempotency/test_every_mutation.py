@@ -10,6 +10,7 @@ from graphql import GraphQLNonNull, GraphQLObjectType, get_named_type
 from domain.adapters.wiring import Adapters
 from domain.base.settings import Settings
 from graph.base.nodes import nodes_by_kind
+from tests.ai.answering import answering_where_asked
 from tests.billing.paying import selling_where_asked
 from tests.client import GraphQL
 from tests.factories import rows
@@ -54,6 +55,13 @@ async def opened(settings: Settings, world: World) -> AsyncIterator[Ledger]:
 async def stripe(request: pytest.FixtureRequest, settings: Settings, adapters: Adapters) -> AsyncIterator[None]:
     """Somebody whom a plan can be bought from."""
     async with selling_where_asked(request, settings, adapters):
+        yield
+
+
+@pytest.fixture(autouse=True)
+async def model(request: pytest.FixtureRequest, adapters: Adapters) -> AsyncIterator[None]:
+    """A language model that can be asked."""
+    async with answering_where_asked(request, adapters):
         yield
 
 

@@ -125,6 +125,13 @@ THINGS = {
     "ReportCreateInput.projectId": "project",
     "jobUpdated.id": "job",
     "organizationExport.organizationId": "organization",
+    "aiThreads.organizationId": "organization",
+    "aiThreadCreate.organizationId": "organization",
+    "aiThreadDelete.id": "ai_thread",
+    "aiMessageSend.threadId": "ai_thread",
+    "aiMessageCancel.id": "ai_message",
+    "aiMessageRetry.id": "failed ai_message",
+    "aiMessageStream.messageId": "ai_message",
 }
 
 # The world's token that goes into each argument of type String that takes one.
@@ -184,6 +191,7 @@ VALUES: dict[str, Any] = {
     "ReportCreateInput.format": "CSV",
     "ReportCreateInput.from": "2026-11-01",
     "ReportCreateInput.to": "2026-11-30",
+    "aiMessageSend.content": "Probe",
     # Words of a task, a comment and a project of any world.
     "search.query": "task answers web",
 }

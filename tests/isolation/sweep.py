@@ -33,6 +33,7 @@ QUIET = (
     "Project.tasks.filter",
     "WorkflowState.tasks.filter",
     "Viewer.assignedTasks.filter",
+    "Viewer.aiThreads.organizationId",
     "taskUpdate.input.removedLabelIds",
     "taskBulkUpdate.items.input.removedLabelIds",
 )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from uuid import UUID
 
+import orjson
+
 from domain.attachments import service as attachments
 from domain.base.actor import Actor
 from domain.base.clock import new_id, now
@@ -163,6 +165,7 @@ async def make_world(marker: str, key: str) -> World:
             "event": event["id"],
             "notification": notification["id"],
             **await make_jobs(admin, tenant, marker),
+            **await make_threads(admin, tenant, marker),
         },
         {
             "slug": tenant.slug,
@@ -238,6 +241,38 @@ async def make_jobs(person: Person, tenant: Tenant, marker: str) -> dict[str, UU
         f"{marker}.csv",
     )
     return {"job": waiting.id, "finished job": finished.id}
+
+
+async def make_threads(person: Person, tenant: Tenant, marker: str) -> dict[str, UUID]:
+    """A thread of the person with an answer, one with an answer that nobody writes on, and one without."""
+    made: dict[str, UUID] = {}
+    for thing, status in (("", "DONE"), ("ai_message", "STREAMING"), ("failed ai_message", "FAILED")):
+        thread_id, question_id, answer_id = new_id(), new_id(), new_id()
+        await execute(
+            "INSERT INTO ai_thread (id, org_id, user_id, title, created_at, updated_at) "
+            "VALUES ($1, $2, $3, $4, now(), now())",
+            *(thread_id, tenant.org_id, person.user_id, marker),
+        )
+        sources = orjson.dumps([{"subject": "TASK", "id": new_id().hex, "score": 1.0, "snippet": marker}]).decode()
+        for id, about, role, stands in (
+            (question_id, None, "USER", "DONE"),
+            (answer_id, question_id, "ASSISTANT", status),
+        ):
+            await execute(
+                "INSERT INTO ai_message (id, org_id, user_id, thread_id, question_id, role, status, content, sources, "
+                "version, created_at, updated_at, finished_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, now(), "
+                "now(), $10)",
+                *(id, tenant.org_id, person.user_id, thread_id, about, role, stands, marker, sources),
+                None if stands == "STREAMING" else now(),
+            )
+        made |= {thing: answer_id} if thing else {"ai_thread": thread_id}
+    return made
+
+
+async def own_threads(world: World, person: Person) -> None:
+    """Let the world's threads be the person's."""
+    for table in ("ai_thread", "ai_message"):
+        await execute(f"UPDATE {table} SET user_id = $1 WHERE org_id = $2", person.user_id, world.tenant.org_id)
 
 
 async def make_session(person: Person) -> UUID:

@@ -63,6 +63,7 @@ def test_each_line_has_its_period() -> None:
         "search.catch_up": (timedelta(minutes=1), timedelta(0)),
         "tasks.remind": (timedelta(minutes=5), timedelta(0)),
         "work.end_abandoned": (timedelta(minutes=5), timedelta(0)),
+        "ai.end_abandoned": (timedelta(minutes=5), timedelta(0)),
         "work.clean": (timedelta(days=1), timedelta(hours=2)),
         "billing.end_grace": (timedelta(minutes=5), timedelta(0)),
         "billing.reconcile": (timedelta(days=1), timedelta(hours=3)),

@@ -64,6 +64,7 @@ def test_lists_of_objects_and_how_long_they_count() -> None:
     }
 
     assert {name: price.length for name, price in lists.items() if not (price.as_asked or price.asked)} == {
+        "AiMessage.sources": 20,
         "Comment.mentions": SHORT_LIST,
         "Event.changes": SHORT_LIST,
         "Organization.entitlements": SHORT_LIST,
@@ -92,6 +93,7 @@ def test_fields_that_are_asked_for_so_many() -> None:
     asked = {f"{type_}.{name}": (price.asked, price.otherwise) for type_, name, price in fields() if price.asked}
 
     assert asked == {
+        "AiThread.messages": (("first",), 50),
         "Organization.invitations": (("first",), 20),
         "Organization.labels": (("first",), 50),
         "Organization.members": (("first",), 20),
@@ -106,6 +108,7 @@ def test_fields_that_are_asked_for_so_many() -> None:
         "Task.history": (("first",), 20),
         "Task.similar": (("first",), 5),
         "Task.subtasks": (("first",), 20),
+        "Viewer.aiThreads": (("first",), 20),
         "Viewer.assignedTasks": (("first",), 20),
         "Viewer.jobs": (("first",), 20),
         "Viewer.notifications": (("first",), 20),
