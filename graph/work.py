@@ -6,10 +6,7 @@ from typing import Any, ClassVar
 
 import strawberry
 
-from domain.adapters.storage import result_key
-from domain.base.clock import now
-from domain.base.permissions import Permission
-from domain.work import queries, service
+from domain.work import queries, results, service
 from domain.work.models import JobKind
 from domain.work.queries import JobRow
 from domain.work.states import JobStatus
@@ -23,23 +20,9 @@ from graph.base.nodes import Node
 strawberry.enum(JobStatus, description="Where a job stands.")
 strawberry.enum(JobKind, description="What a job does.")
 
-RESULT_URL_S = 300
-
 
 async def _result_url(root: JobRow, info: Info) -> str | None:
-    claim, filename, content_type, expires_at = root.claim, root.result_filename, root.result_type, root.expires_at
-    if claim is None or filename is None or content_type is None or expires_at is None or expires_at <= now():
-        return None
-    # Whose job it is has been asked when it was read; what they may do may have become less since they asked for it.
-    if Permission(root.permission) not in info.context.actor.permissions(root.org_id):
-        return None
-    return await info.context.adapters.storage.presign_get(
-        result_key(root.org_id, claim),
-        filename=filename,
-        content_type=content_type,
-        inline=False,
-        expires_s=RESULT_URL_S,
-    )
+    return await results.address(info.context.actor, root, info.context.adapters.storage, inline=False)
 
 
 @strawberry.type
@@ -55,10 +38,10 @@ class Job(Node):
     message: str | None = column("What is being done while it runs; why it failed.", long=True)
     result_url: str | None = computed(
         _result_url,
-        needs=("org_id", "claim", "permission", "result_filename", "result_type", "expires_at"),
+        needs=results.NEEDED,
         description="Signed for this viewer, good for five minutes; null unless it succeeded and left a file, after "
-        "seven days, and without the permission that it was asked for with. What was removed from the store by "
-        "hand is 404 there.",
+        "seven days or for a picture 90, and without the permission that it was asked for with. What was removed from "
+        "the store by hand is 404 there.",
         long=True,
     )
     created_at: datetime = column("When it was asked for.")

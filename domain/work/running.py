@@ -51,11 +51,12 @@ _log = structlog.get_logger("work")
 
 @dataclass(frozen=True)
 class Result:
-    """The file that a job leaves. The chunks are read once, and closed where that can be."""
+    """The file that a job leaves, for so long. The chunks are read once, and closed where that can be."""
 
     filename: str
     content_type: str
     chunks: AsyncIterator[bytes]
+    kept_for: timedelta = RESULTS_KEPT_FOR
 
 
 class Progress:
@@ -204,7 +205,7 @@ async def _succeed(job: JobRow, result: Result | None, stored: Stored | None) ->
             "result_filename": result.filename,
             "result_type": result.content_type,
             "result_size_bytes": stored.size_bytes,
-            "expires_at": now() + RESULTS_KEPT_FOR,
+            "expires_at": now() + result.kept_for,
         }
     async with tx():
         if not await service.end(_ours(job), JobStatus.SUCCEEDED, **values):
