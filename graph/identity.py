@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 import strawberry
 
+from domain.ai import image_queries
 from domain.ai import queries as ai_queries
 from domain.base.actor import Actor as Caller
 from domain.base.database import act_for, after_commit
@@ -52,6 +53,7 @@ from graph.task_filters import task_page
 
 if TYPE_CHECKING:
     from graph.ai import AiThread
+    from graph.ai_images import GeneratedImage
     from graph.api_keys import ApiKey
     from graph.notifications import Notification
     from graph.organizations import Organization
@@ -174,6 +176,11 @@ def ai_thread_page(organization_id: strawberry.ID, first: int | None = 20, after
     return ai_queries.asked_threads(org_id, first=first, after=after)
 
 
+def image_page(first: int | None = 20, after: str | None = None) -> PageRequest:
+    """Pictures, the newest first."""
+    return image_queries.asked(first=first, after=after)
+
+
 @strawberry.type
 class Viewer(FromRow):
     """The account behind the request."""
@@ -230,6 +237,12 @@ class Viewer(FromRow):
         arguments=ai_thread_page,
         description="The viewer's conversations with a language model, the newest first; none for an API key, nor in "
         "an organization that the viewer is not in.",
+    )
+    generated_images: Connection[Annotated["GeneratedImage", strawberry.lazy("graph.ai_images")]] = pages(
+        image_queries.of_users,
+        arguments=image_page,
+        description="Pictures that the viewer had drawn, the newest first, without organizations that the viewer has "
+        "left; none for an API key.",
     )
     preferences: Preferences = to_one(queries.preferences_of, key="id", description="What the viewer chose.")
 

@@ -8,6 +8,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from graph.accounts import AccountMutations
 from graph.ai import AiMutations, AiSubscriptions
+from graph.ai_images import AiImageMutations
 from graph.api_keys import ApiKeyMutations
 from graph.attachments import AttachmentMutations
 from graph.base.errors import ERROR_TYPES
@@ -88,6 +89,7 @@ class Mutation(
     JobMutations,
     ReportMutations,
     AiMutations,
+    AiImageMutations,
 ):
     """All that changes something. Mutations of one operation run one after the other."""
 

@@ -10,7 +10,19 @@ from domain.base.settings import Settings
 from domain.events.types import EventType
 from domain.identity.mails import MAILS
 from domain.identity.security_log import Action
-from jobs import ai, attachments, billing, exports, identity, invitations, notifications, reports, schedule, search
+from jobs import (
+    ai,
+    attachments,
+    billing,
+    exports,
+    identity,
+    images,
+    invitations,
+    notifications,
+    reports,
+    schedule,
+    search,
+)
 from jobs.handlers import AccountHandler, AnyHandler, EventHandler, InboundHandler, RowHandler
 from jobs.listeners import LISTENERS
 from jobs.schedule import Line
@@ -35,7 +47,7 @@ REACTIONS: Mapping[EventType, tuple[EventHandler, ...]] = {
     EventType.JOB_FINISHED: (notifications.fan_out,),
 }
 # Rows of ours name their handler themselves, by its name.
-ROWS: Sequence[RowHandler] = (ai.answer, attachments.check, exports.make, reports.make)
+ROWS: Sequence[RowHandler] = (ai.answer, attachments.check, exports.make, images.draw, reports.make)
 # What comes from outside names its handler itself.
 INBOUND: Sequence[InboundHandler] = (billing.sync,)
 ACCOUNT_REACTIONS: Mapping[Action, tuple[AccountHandler, ...]] = {Action(name): (identity.mail,) for name in MAILS}

@@ -96,6 +96,7 @@ NEEDED: dict[str, Permission | None] = {
     "aiMessageSend": P.AI_USE,
     "aiMessageCancel": None,
     "aiMessageRetry": P.AI_USE,
+    "aiImageCreate": P.AI_USE,
 }
 
 # Who may not manage keys does not see those of others, so there is nothing to forbid; nor who may not invite.

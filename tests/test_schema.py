@@ -61,6 +61,7 @@ PEOPLE_ONLY = {
     "aiMessageSend",
     "aiMessageCancel",
     "aiMessageRetry",
+    "aiImageCreate",
 }
 
 

@@ -9,11 +9,13 @@ had used by then is charged to nobody.
 
 from uuid import UUID
 
-from domain.adapters.language_model import Usage
+from domain.adapters.language_model import LanguageModel, Usage
 from domain.adapters.throttle import Limit, Throttle
 from domain.base.actor import Actor
 from domain.base.clock import new_id, now
 from domain.base.database import fetch
+from domain.base.errors import FeatureDisabled
+from domain.base.permissions import Permission
 from domain.base.sql import Row, sql
 from domain.billing import limits
 
@@ -21,6 +23,20 @@ TURNS = Limit(tries=20, window_s=60)
 """What one person may ask models, in all organizations and with all of their keys."""
 IMAGE_TOKENS = 4_000
 """What a picture counts as: services charge them by another measure, of which this is about the price."""
+
+
+async def admit(actor: Actor, org_id: UUID, model: LanguageModel | None, throttle: Throttle) -> LanguageModel:
+    """The model, for who may ask it now: it takes a turn, and nothing is charged yet.
+
+    Raises NotFound; Forbidden (AI_USE); FeatureDisabled without a model; RateLimited; LimitReached (ai_tokens_month);
+    Unavailable; Timeout.
+    """
+    actor.require(Permission.AI_USE, org_id=org_id)
+    if model is None:
+        raise FeatureDisabled("No language model can be asked here: this deployment has no OPENAI_API_KEY.")
+    await require_turn(actor, throttle)
+    await require(org_id)
+    return model
 
 
 async def require(org_id: UUID) -> None:

@@ -132,6 +132,7 @@ THINGS = {
     "aiMessageCancel.id": "ai_message",
     "aiMessageRetry.id": "failed ai_message",
     "aiMessageStream.messageId": "ai_message",
+    "aiImageCreate.organizationId": "organization",
 }
 
 # The world's token that goes into each argument of type String that takes one.
@@ -194,6 +195,7 @@ VALUES: dict[str, Any] = {
     "aiMessageSend.content": "Probe",
     # Words of a task, a comment and a project of any world.
     "search.query": "task answers web",
+    "aiImageCreate.prompt": "Probe",
 }
 
 # Ids that are given although the schema does not require them, because the operation asks for them.

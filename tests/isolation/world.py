@@ -5,6 +5,8 @@ from uuid import UUID
 
 import orjson
 
+from domain.adapters.language_model import Usage
+from domain.ai import budget
 from domain.attachments import service as attachments
 from domain.base.actor import Actor
 from domain.base.clock import new_id, now
@@ -128,6 +130,7 @@ async def make_world(marker: str, key: str) -> World:
     membership_of = {row["user_id"]: row["id"] for row in membership}
     await make_rows_after_commit(tenant.org_id)
     await index_task(tenant.org_id, task.id)
+    jobs = await make_jobs(admin, tenant, marker)
     return World(
         tenant,
         marker,
@@ -164,8 +167,9 @@ async def make_world(marker: str, key: str) -> World:
             "invitation": invitation.id,
             "event": event["id"],
             "notification": notification["id"],
-            **await make_jobs(admin, tenant, marker),
             **await make_threads(admin, tenant, marker),
+            **jobs,
+            "generated_image": await make_image(admin, tenant, marker, jobs["finished job"]),
         },
         {
             "slug": tenant.slug,
@@ -273,6 +277,19 @@ async def own_threads(world: World, person: Person) -> None:
     """Let the world's threads be the person's."""
     for table in ("ai_thread", "ai_message"):
         await execute(f"UPDATE {table} SET user_id = $1 WHERE org_id = $2", person.user_id, world.tenant.org_id)
+
+
+async def make_image(person: Person, tenant: Tenant, marker: str, job_id: UUID) -> UUID:
+    """A picture of the person that the job has drawn, and what the organization has used."""
+    image_id = new_id()
+    await execute(
+        "INSERT INTO generated_image (id, org_id, user_id, prompt, job_id, created_at, updated_at) "
+        "VALUES ($1, $2, $3, $4, $5, now(), now())",
+        *(image_id, tenant.org_id, person.user_id, marker, job_id),
+    )
+    with acting_for([tenant.org_id]):
+        await budget.charge(tenant.org_id, Usage(3, 4, is_estimated=False))
+    return image_id
 
 
 async def make_session(person: Person) -> UUID:

@@ -29,7 +29,7 @@ from tests.limits.documents import SCHEMA
 ROWS = {
     *("ApiKey", "Comment", "Event", "Invitation", "Label", "Membership", "Organization", "Project", "Session", "Task"),
     *("TaskRelation", "User", "WorkflowState", "Viewer", "Preferences", "StateCount", "ApiKeyActor", "SystemActor"),
-    *("Node", "Actor", "BillingSubscription", "Job", "Attachment", "SearchSubjectNode"),
+    *("Node", "Actor", "BillingSubscription", "Job", "Attachment", "SearchSubjectNode", "GeneratedImage"),
 }
 # The same row once more, and one that its page has counted.
 FREE = {"Viewer.user", "StateCount.state"}

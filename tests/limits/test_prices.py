@@ -23,7 +23,7 @@ def test_objects_that_count_are_rows() -> None:
     counted = {price.type.name for _, _, price in fields() if price.objects and price.type is not None}
 
     assert counted == {
-        *("Attachment", "BillingSubscription", "Invitation", "Job"),
+        *("Attachment", "BillingSubscription", "GeneratedImage", "Invitation", "Job"),
         *("ApiKey", "Comment", "Event", "Membership", "Notification", "Organization", "Project", "Session", "Task"),
         *("TaskRelation", "User", "WorkflowState", "Label", "Viewer", "Preferences", "StateCount", "Actor", "Node"),
         "SearchSubjectNode",
@@ -110,6 +110,7 @@ def test_fields_that_are_asked_for_so_many() -> None:
         "Task.subtasks": (("first",), 20),
         "Viewer.aiThreads": (("first",), 20),
         "Viewer.assignedTasks": (("first",), 20),
+        "Viewer.generatedImages": (("first",), 20),
         "Viewer.jobs": (("first",), 20),
         "Viewer.notifications": (("first",), 20),
         "Viewer.organizations": (("first",), 20),
