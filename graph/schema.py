@@ -20,6 +20,7 @@ from graph.billing_changes import BillingMutations
 from graph.comments import CommentMutations
 from graph.events import EventQueries, EventSubscriptions
 from graph.exports import ExportMutations
+from graph.filter_suggestions import FilterSuggestionMutations
 from graph.identity import IdentityMutations, IdentityQueries
 from graph.invitations import InvitationMutations, InvitationQueries
 from graph.labels import LabelMutations
@@ -90,6 +91,7 @@ class Mutation(
     ReportMutations,
     AiMutations,
     AiImageMutations,
+    FilterSuggestionMutations,
 ):
     """All that changes something. Mutations of one operation run one after the other."""
 

@@ -172,7 +172,7 @@ _ID_KINDS = {
 }
 
 
-def _plain(filter: TaskFilter) -> dict[str, Any]:
+def plain_filter(filter: TaskFilter) -> dict[str, Any]:
     """The filter as domain.tasks.filters takes it. A null key is one that was not given."""
     plain: dict[str, Any] = {}
     for attribute, value in vars(filter).items():
@@ -180,9 +180,9 @@ def _plain(filter: TaskFilter) -> dict[str, Any]:
         if value is None or value is strawberry.UNSET:
             continue
         if name in ("and", "or"):
-            plain[name] = [_plain(part) for part in value]
+            plain[name] = [plain_filter(part) for part in value]
         elif name == "not":
-            plain[name] = _plain(value)
+            plain[name] = plain_filter(value)
         elif name == "archived":
             plain[name] = value
         else:
@@ -231,14 +231,14 @@ def _order_of(sorts: tuple[tuple[TaskOrderField, OrderDirection], ...]) -> Order
 
 def task_predicate(filter: TaskFilter | None) -> Sql:
     """Holds for the tasks that the filter keeps; without one, for those that are not archived. Raises BadInput."""
-    return filters.predicate(_plain(filter) if filter else {})
+    return filters.predicate(plain_filter(filter) if filter else {})
 
 
 def task_request(order: Order, filter: TaskFilter | None, **place: Any) -> PageRequest:
     """A page of tasks in the order, under the filter. Raises BadInput for what either cannot be."""
     if filter is None:
         return request(order, scope="{}", where=_unfiltered, **place)
-    plain = _plain(filter)
+    plain = plain_filter(filter)
     kept = filters.predicate(plain)
     scope = orjson.dumps(plain, default=str, option=orjson.OPT_SORT_KEYS).decode()
     return request(order, scope=scope, where=lambda: kept, **place)

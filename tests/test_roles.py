@@ -97,6 +97,7 @@ NEEDED: dict[str, Permission | None] = {
     "aiMessageCancel": None,
     "aiMessageRetry": P.AI_USE,
     "aiImageCreate": P.AI_USE,
+    "taskFilterSuggest": P.AI_USE,
 }
 
 # Who may not manage keys does not see those of others, so there is nothing to forbid; nor who may not invite.

@@ -133,6 +133,7 @@ THINGS = {
     "aiMessageRetry.id": "failed ai_message",
     "aiMessageStream.messageId": "ai_message",
     "aiImageCreate.organizationId": "organization",
+    "taskFilterSuggest.organizationId": "organization",
 }
 
 # The world's token that goes into each argument of type String that takes one.
@@ -196,6 +197,7 @@ VALUES: dict[str, Any] = {
     # Words of a task, a comment and a project of any world.
     "search.query": "task answers web",
     "aiImageCreate.prompt": "Probe",
+    "taskFilterSuggest.prompt": "Probe",
 }
 
 # Ids that are given although the schema does not require them, because the operation asks for them.
