@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 import strawberry
 
-from domain.ai import image_queries
+from domain.ai import image_queries, search_queries
 from domain.ai import queries as ai_queries
 from domain.base.actor import Actor as Caller
 from domain.base.database import act_for, after_commit
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from graph.api_keys import ApiKey
     from graph.notifications import Notification
     from graph.organizations import Organization
+    from graph.search_summaries import SearchQuery
     from graph.tasks import Task
     from graph.work import Job
 
@@ -176,6 +177,11 @@ def ai_thread_page(organization_id: strawberry.ID, first: int | None = 20, after
     return ai_queries.asked_threads(org_id, first=first, after=after)
 
 
+def search_query_page(first: int | None = 20, after: str | None = None) -> PageRequest:
+    """Searches, the newest first."""
+    return search_queries.asked(first=first, after=after)
+
+
 def image_page(first: int | None = 20, after: str | None = None) -> PageRequest:
     """Pictures, the newest first."""
     return image_queries.asked(first=first, after=after)
@@ -237,6 +243,12 @@ class Viewer(FromRow):
         arguments=ai_thread_page,
         description="The viewer's conversations with a language model, the newest first; none for an API key, nor in "
         "an organization that the viewer is not in.",
+    )
+    search_queries: Connection[Annotated["SearchQuery", strawberry.lazy("graph.search_summaries")]] = pages(
+        search_queries.of_users,
+        arguments=search_query_page,
+        description="Searches that the viewer had summarized, the newest first, without organizations that the viewer "
+        "has left; none for an API key.",
     )
     generated_images: Connection[Annotated["GeneratedImage", strawberry.lazy("graph.ai_images")]] = pages(
         image_queries.of_users,

@@ -31,6 +31,7 @@ from graph.projects import ProjectMutations, ProjectQueries
 from graph.rate_limit import RateLimitQueries
 from graph.reports import ReportMutations
 from graph.search import SearchQueries
+from graph.search_summaries import SearchSummaryMutations
 from graph.task_bulk import TaskBulkMutations
 from graph.task_changes import TaskSubscriptions
 from graph.tasks import TaskMutations, TaskQueries
@@ -89,6 +90,7 @@ class Mutation(
     BillingMutations,
     JobMutations,
     ReportMutations,
+    SearchSummaryMutations,
     AiMutations,
     AiImageMutations,
     FilterSuggestionMutations,

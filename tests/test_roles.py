@@ -98,6 +98,8 @@ NEEDED: dict[str, Permission | None] = {
     "aiMessageRetry": P.AI_USE,
     "aiImageCreate": P.AI_USE,
     "taskFilterSuggest": P.AI_USE,
+    "searchSummarize": P.AI_USE,
+    "searchQueriesClear": None,
 }
 
 # Who may not manage keys does not see those of others, so there is nothing to forbid; nor who may not invite.

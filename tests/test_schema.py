@@ -62,6 +62,8 @@ PEOPLE_ONLY = {
     "aiMessageCancel",
     "aiMessageRetry",
     "aiImageCreate",
+    "searchSummarize",
+    "searchQueriesClear",
 }
 
 

@@ -134,6 +134,8 @@ THINGS = {
     "aiMessageStream.messageId": "ai_message",
     "aiImageCreate.organizationId": "organization",
     "taskFilterSuggest.organizationId": "organization",
+    "searchSummarize.organizationId": "organization",
+    "searchSummarize.projectId": "project",
 }
 
 # The world's token that goes into each argument of type String that takes one.
@@ -198,6 +200,7 @@ VALUES: dict[str, Any] = {
     "search.query": "task answers web",
     "aiImageCreate.prompt": "Probe",
     "taskFilterSuggest.prompt": "Probe",
+    "searchSummarize.query": "task",
 }
 
 # Ids that are given although the schema does not require them, because the operation asks for them.

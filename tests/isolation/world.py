@@ -6,7 +6,7 @@ from uuid import UUID
 import orjson
 
 from domain.adapters.language_model import Usage
-from domain.ai import budget
+from domain.ai import budget, search_queries
 from domain.attachments import service as attachments
 from domain.base.actor import Actor
 from domain.base.clock import new_id, now
@@ -170,6 +170,7 @@ async def make_world(marker: str, key: str) -> World:
             **await make_threads(admin, tenant, marker),
             **jobs,
             "generated_image": await make_image(admin, tenant, marker, jobs["finished job"]),
+            "search_query": await make_search_query(admin, tenant, marker, task.id),
         },
         {
             "slug": tenant.slug,
@@ -290,6 +291,16 @@ async def make_image(person: Person, tenant: Tenant, marker: str, job_id: UUID) 
     with acting_for([tenant.org_id]):
         await budget.charge(tenant.org_id, Usage(3, 4, is_estimated=False))
     return image_id
+
+
+async def make_search_query(person: Person, tenant: Tenant, marker: str, task_id: UUID) -> UUID:
+    """A search of the person that was summarized from the task."""
+    source = {"subject": "TASK", "id": task_id.hex, "score": 1.0, "snippet": marker}
+    async with person.acting() as actor:
+        made = await search_queries.keep(
+            actor, tenant.org_id, text=marker, summary=marker, sources=[source], is_generated=False
+        )
+    return made.id
 
 
 async def make_session(person: Person) -> UUID:

@@ -29,11 +29,13 @@ from tests.limits.documents import SCHEMA
 ROWS = {
     *("ApiKey", "Comment", "Event", "Invitation", "Label", "Membership", "Organization", "Project", "Session", "Task"),
     *("TaskRelation", "User", "WorkflowState", "Viewer", "Preferences", "StateCount", "ApiKeyActor", "SystemActor"),
-    *("Node", "Actor", "BillingSubscription", "Job", "Attachment", "SearchSubjectNode", "GeneratedImage"),
+    *("Node", "Actor", "BillingSubscription", "Job", "Attachment", "SearchSubjectNode"),
+    *("GeneratedImage", "SearchQuery", "SearchSummary"),
 }
 # The same row once more, and one that its page has counted.
 FREE = {"Viewer.user", "StateCount.state"}
 LENGTHS = {
+    "SearchSummary.sources": 8,
     "Task.relations": 100,
     "Task.attachments": 100,
     "Task.availableTransitions": 30,

@@ -23,7 +23,7 @@ def test_objects_that_count_are_rows() -> None:
     counted = {price.type.name for _, _, price in fields() if price.objects and price.type is not None}
 
     assert counted == {
-        *("Attachment", "BillingSubscription", "GeneratedImage", "Invitation", "Job"),
+        *("Attachment", "BillingSubscription", "GeneratedImage", "Invitation", "Job", "SearchQuery", "SearchSummary"),
         *("ApiKey", "Comment", "Event", "Membership", "Notification", "Organization", "Project", "Session", "Task"),
         *("TaskRelation", "User", "WorkflowState", "Label", "Viewer", "Preferences", "StateCount", "Actor", "Node"),
         "SearchSubjectNode",
@@ -78,6 +78,7 @@ def test_lists_of_objects_and_how_long_they_count() -> None:
         "Task.labels": SHORT_LIST,
         "Task.relations": 100,
         "Viewer.apiKeys": 100,
+        "SearchSummary.sources": 8,
         "UploadTarget.headers": SHORT_LIST,
         "Viewer.sessions": 100,
         "WorkflowState.allowedNext": 30,
@@ -113,6 +114,7 @@ def test_fields_that_are_asked_for_so_many() -> None:
         "Viewer.generatedImages": (("first",), 20),
         "Viewer.jobs": (("first",), 20),
         "Viewer.notifications": (("first",), 20),
+        "Viewer.searchQueries": (("first",), 20),
         "Viewer.organizations": (("first",), 20),
         "WorkflowState.tasks": (("first",), 20),
     }

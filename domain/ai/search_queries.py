@@ -1,0 +1,85 @@
+"""Searches that were summarized, as they are kept. A person sees and clears their own; an API key has none."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from domain.ai.models import SearchQuery
+from domain.base.actor import Actor
+from domain.base.clock import new_id
+from domain.base.database import tx
+from domain.base.paging import Key, KeyKind, Order, PageRequest, request
+from domain.base.reads import One, Pages, Table, for_actor
+from domain.base.sql import Row
+from domain.search import hits
+from domain.search.hits import Hit
+
+
+class SearchQueryRow(Row):
+    """A search and its summary. `sources` is JSON text."""
+
+    id: UUID
+    org_id: UUID
+    user_id: UUID
+    text: str
+    summary: str
+    sources: str
+    is_generated: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+QUERIES = Table("search_query", SearchQueryRow)
+NEWEST_FIRST = Order(
+    (
+        Key("search_query.created_at", KeyKind.INSTANT, descending=True),
+        Key("search_query.id", KeyKind.UUID, descending=True),
+    )
+)
+
+visible = for_actor(
+    "(search_query.user_id = {}::uuid AND search_query.org_id = ANY({}::uuid[]))",
+    lambda actor: actor.person_id,
+    lambda actor: list(actor.standings),
+)
+
+by_ids = One(QUERIES, visible)
+of_users = Pages(QUERIES, visible, key="search_query.user_id")
+
+
+def asked(*, first: int | None, after: str | None) -> PageRequest:
+    """A page of somebody's searches, the newest first. Raises BadInput for what request() refuses."""
+    return request(NEWEST_FIRST, first=first, after=after, scope="search queries")
+
+
+async def keep(
+    actor: Actor, org_id: UUID, *, text: str, summary: str, sources: Sequence[Mapping[str, Any]], is_generated: bool
+) -> SearchQueryRow:
+    """Keep a search with its summary; the row. Raises Unauthenticated for an API key."""
+    query_id = new_id()
+    async with tx():
+        await SearchQuery.create(
+            id=query_id,
+            org_id=org_id,
+            user_id=actor.require_person(),
+            text=text,
+            summary=summary,
+            sources=list(sources),
+            is_generated=is_generated,
+        )
+        return await by_ids.get(actor, query_id)
+
+
+async def clear(actor: Actor) -> None:
+    """Remove the person's searches of all their organizations. Raises Unauthenticated for an API key."""
+    user_id = actor.require_person()
+    await SearchQuery.filter(user_id=user_id, org_id__in=list(actor.standings)).delete()
+
+
+async def sources_of(actor: Actor, kept: Sequence[str]) -> dict[str, list[Hit]]:
+    """Sources as they are kept -> the hits again, with rows of today; what the caller does not see is left out."""
+    found = await hits.shown(actor, [orjson.loads(each) for each in kept])
+    return dict(zip(kept, found, strict=True))
