@@ -193,7 +193,7 @@ class AiMutations:
 
 @strawberry.type
 class AiSubscriptions:
-    """Answers as they are written. They take no API key."""
+    """Answers as they are written."""
 
     @subscription
     async def ai_message_stream(
@@ -211,9 +211,8 @@ class AiSubscriptions:
         """From `afterOffset` on, what has been written already first, then live; ends with the finished message.
 
         Nothing is left out or told twice, also by another process after a reconnect. NOT_FOUND for what is no message
-        of the viewer's; BAD_USER_INPUT for an offset beyond its end.
+        of the viewer's, and an API key has none; BAD_USER_INPUT for an offset beyond its end.
         """
-        info.context.actor.require_person()
         offset, answers = after_offset or 0, info.context.live.answers
         # Refused before it begins.
         begun = await streams.at(info.context.actor, parse_id(message_id, "ai_message", "messageId"), offset)

@@ -133,7 +133,7 @@ async def test_what_is_not_the_viewers_is_not_found(talk: Talk, address: str, ac
         (acme.member.token, none, "NOT_FOUND"),
         (acme.member.token, acme.id, "NOT_FOUND"),
         (acme.member.token, "no id", "BAD_USER_INPUT"),
-        (key, mine, "UNAUTHENTICATED"),
+        (key, mine, "NOT_FOUND"),
         (None, mine, "UNAUTHENTICATED"),
     ]
 

@@ -23,7 +23,8 @@ def test_objects_that_count_are_rows() -> None:
     counted = {price.type.name for _, _, price in fields() if price.objects and price.type is not None}
 
     assert counted == {
-        *("Attachment", "BillingSubscription", "GeneratedImage", "Invitation", "Job", "SearchQuery", "SearchSummary"),
+        *("AiMessage", "AiThread", "Attachment", "BillingSubscription", "GeneratedImage", "Invitation", "Job"),
+        *("SearchQuery", "SearchSummary"),
         *("ApiKey", "Comment", "Event", "Membership", "Notification", "Organization", "Project", "Session", "Task"),
         *("TaskRelation", "User", "WorkflowState", "Label", "Viewer", "Preferences", "StateCount", "Actor", "Node"),
         "SearchSubjectNode",
