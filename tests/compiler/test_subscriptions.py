@@ -102,3 +102,22 @@ async def test_an_inbox_is_shown_alike(settings: Settings, adapters: Adapters, f
     assert len(mine) == len(theirs) == 1
     assert mine[0].data is not None
     assert disagreement(mine[0], theirs[0], possible[0].errors) is None, (mine, theirs)
+
+
+async def test_an_answer_is_shown_alike(settings: Settings, adapters: Adapters) -> None:
+    world = await make_world("galago", "GAL")
+    assert SCHEMA.subscription_type is not None
+    picked = selection(SCHEMA, SCHEMA.subscription_type.fields["aiMessageStream"].type, 3)
+    document = f"subscription ($id: ID!) {{ aiMessageStream(messageId: $id) {picked} }}"
+    variables = {"id": world.id("failed ai_message")}
+
+    live = Live.of(adapters)
+    async with live.running():
+        mine, theirs, possible = [
+            await replayed(by, world.admin.client, document, variables, (settings, adapters, live), 1)
+            for by in (engine, reference(), unpropagated())
+        ]
+
+    assert len(mine) == len(theirs) == 1
+    assert mine[0].data is not None
+    assert disagreement(mine[0], theirs[0], possible[0].errors) is None, (mine, theirs)

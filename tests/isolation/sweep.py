@@ -19,7 +19,19 @@ from graphql import GraphQLInterfaceType, GraphQLObjectType
 from domain.base.clock import frozen, now
 from graph.base.nodes import kind_of as kind_of_type
 from tests.client import Answer, GraphQL
-from tests.isolation.calls import SCHEMA, Call, Field, Path, call, fields_with_ids, of_nothing, own, places, with_one
+from tests.isolation.calls import (
+    SCHEMA,
+    VIEWER,
+    Call,
+    Field,
+    Path,
+    call,
+    fields_with_ids,
+    of_nothing,
+    own,
+    places,
+    with_one,
+)
 from tests.isolation.ledger import Ledger
 from tests.isolation.selections import Seen, selection
 from tests.isolation.world import World, bought
@@ -156,11 +168,12 @@ class NodeById(Probe):
 
 @dataclass(frozen=True)
 class EveryField(Probe):
-    """All fields below a field of Query, or below a single thing, to a depth."""
+    """All fields below a field of Query, below a single thing, or below a field that takes an id, to a depth."""
 
     root: str
     depth: int
     thing: str | None = None
+    field: Field | None = None
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -178,7 +191,9 @@ class EveryField(Probe):
         """The query; `seen` gets the fields that are in it."""
         assert SCHEMA.query_type is not None
         ids = own(world) if self.thing is None else lambda _thing, _path: world.id(str(self.thing))
-        return call(Field(SCHEMA.query_type, self.root), ids, depth=self.depth, seen=seen)
+        if seen is not None and self.field is not None:
+            seen.add((self.field.parent.name, self.field.name))
+        return call(self.field or Field(SCHEMA.query_type, self.root), ids, depth=self.depth, seen=seen)
 
 
 async def _faults(tenants: Tenants, valid: Call) -> list[str]:
@@ -264,7 +279,9 @@ def field_probes(tenants: Tenants) -> list[EveryField]:
     """Every field of every type that the fields of Query lead to, and what is nearest to every single thing."""
     assert SCHEMA.query_type is not None
     roots = [EveryField(name, 2) for name in SCHEMA.query_type.fields]
-    return roots + [EveryField("node", 1, thing) for thing in tenants.mine.ids]
+    # What takes an id is in no selection of all fields.
+    asking = [EveryField(str(each), 2, field=each) for each in fields_with_ids() if each.host == VIEWER]
+    return roots + asking + [EveryField("node", 1, thing) for thing in tenants.mine.ids]
 
 
 def id_probes() -> list[SwappedId]:
