@@ -21,7 +21,7 @@ MODELS_LOCK = 5_021_998_017
 # As many are compared in 20 ms; where more than these are somebody's, it takes the index less (bench/README.md).
 VECTORS_COMPARED = 20_000
 DOCUMENTS_COMPARED = 2_000
-EF_SEARCH = 200
+EF_SEARCH = 400
 BREADTH_LEAST = 60
 
 # `migrate` sets it for its session.
@@ -31,23 +31,33 @@ DECLARE
     language text := (
         SELECT format('%I.%I', nspname, cfgname)
         FROM pg_ts_config JOIN pg_namespace ON pg_namespace.oid = cfgnamespace
-        WHERE pg_ts_config.oid = coalesce(nullif(current_setting('planwire.search_language', true), ''), 'english')::regconfig
+        WHERE pg_ts_config.oid
+            = coalesce(nullif(current_setting('planwire.search_language', true), ''), 'english')::regconfig
     );
 BEGIN
     EXECUTE format(
         'CREATE FUNCTION search_language() RETURNS regconfig LANGUAGE sql IMMUTABLE PARALLEL SAFE AS %L',
         format('SELECT %L::pg_catalog.regconfig', language)
     );
+    EXECUTE 'ALTER TABLE search_document ADD COLUMN words tsvector GENERATED ALWAYS AS ('
+        || search_words_in(language) || ') STORED';
 END
 $do$
 """
 
+# What the column is made of. The language stands in it as it is, and not by a function that each write would look into.
+_WORDS_IN = """
+CREATE FUNCTION search_words_in(language text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT format(
+        'setweight(to_tsvector(%L::pg_catalog.regconfig, identifier || '' '' || title), ''A'') '
+        '|| setweight(to_tsvector(%L::pg_catalog.regconfig, body), ''B'') '
+        '|| array_to_tsvector(ARRAY['':'' || org_id::text])',
+        language, language)
+$$
+"""
+
 _TABLES = (
     "ALTER TABLE search_document ALTER COLUMN archived SET DEFAULT false, ALTER COLUMN changed_at SET DEFAULT now(), "
-    "ADD COLUMN words tsvector GENERATED ALWAYS AS ("
-    "setweight(to_tsvector(public.search_language(), identifier || ' ' || title), 'A') "
-    "|| setweight(to_tsvector(public.search_language(), body), 'B') "
-    "|| array_to_tsvector(ARRAY[':' || org_id::text])) STORED, "
     "ADD CONSTRAINT search_document_org_id UNIQUE (org_id, subject_id), "
     "ADD CONSTRAINT search_document_org_id_fk FOREIGN KEY (org_id) REFERENCES organization (id) ON DELETE CASCADE, "
     "ADD CONSTRAINT search_document_task CHECK ((task_id IS NOT NULL) = (kind = 'COMMENT'))",
@@ -76,9 +86,15 @@ _TABLES = (
 )
 
 _RAISE_VERSION = """
-CREATE FUNCTION raise_search_version(org uuid) RETURNS void LANGUAGE sql AS $$
-    INSERT INTO public.search_version (org_id, version) SELECT id, 1 FROM public.organization WHERE id = org
-    ON CONFLICT (org_id) DO UPDATE SET version = search_version.version + 1
+CREATE FUNCTION raise_search_version(org uuid) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE public.search_version SET version = version + 1 WHERE org_id = org;
+    IF NOT FOUND THEN
+        -- An organization that is being deleted has none any more.
+        INSERT INTO public.search_version (org_id, version) SELECT id, 1 FROM public.organization WHERE id = org
+        ON CONFLICT (org_id) DO UPDATE SET version = search_version.version + 1;
+    END IF;
+END
 $$
 """
 
@@ -339,6 +355,7 @@ _PRESENT = (
 )
 
 STATEMENTS = (
+    _WORDS_IN,
     _LANGUAGE,
     *_TABLES,
     _RAISE_VERSION,
@@ -351,6 +368,8 @@ STATEMENTS = (
     *_triggers(),
     _VECTOR_INDEX,
     _REGISTER,
+    # Whoever is no superuser may give a function none but known settings, and pgvector's are known once it is loaded.
+    "SELECT '[1]'::halfvec",
     _NEAREST,
     # It asks `app_org_ids`, which a new database has only when `migrate` ends.
     "SET LOCAL check_function_bodies = off",

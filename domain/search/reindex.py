@@ -131,10 +131,7 @@ async def _change_language(owner: Any, settings: Settings, say: Say) -> bool:
             "CREATE OR REPLACE FUNCTION search_language() RETURNS regconfig LANGUAGE sql IMMUTABLE PARALLEL SAFE "
             f"AS $body${body}$body$"
         )
-        made = await owner.fetchval(
-            "SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid "
-            "AND attnum = adnum WHERE adrelid = 'search_document'::regclass AND attname = 'words'"
-        )
+        made = await owner.fetchval("SELECT search_words_in($1)", wanted)
         # Which makes the column's index anew as well.
         await owner.execute(f"ALTER TABLE search_document ALTER COLUMN words SET EXPRESSION AS ({made})")
         # Plans of other sessions hold the old answer of a function that never changes. This grants nothing new, but
