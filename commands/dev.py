@@ -49,7 +49,7 @@ def dev(options: argparse.Namespace) -> int:
 def _fake_stripe() -> Any:
     """The fake Stripe. Raises CommandError where the tests that hold it are not."""
     # An installation looks for our packages alone, not for what lies beside them.
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     try:
         return importlib.import_module("tests.stripe.demo").Demo()
     except ModuleNotFoundError as fault:

@@ -8,7 +8,7 @@ from pathlib import Path
 from commands.processes import CommandError, say
 from graph.schema import printed as printed_schema
 
-SCHEMA_FILE = Path(__file__).resolve().parent / "schema.graphql"
+SCHEMA_FILE = Path(__file__).resolve().parent.parent / "schema.graphql"
 DIFF_LINES = 40
 
 
