@@ -56,17 +56,15 @@ CREATE FUNCTION search_words_in(language text) RETURNS text LANGUAGE sql IMMUTAB
 $$
 """
 
+# What triggers alone write, and take away with its subject, refers to nothing: each reference is a look with each write.
 _TABLES = (
     "ALTER TABLE search_document ALTER COLUMN archived SET DEFAULT false, ALTER COLUMN changed_at SET DEFAULT now(), "
     "ADD CONSTRAINT search_document_org_id UNIQUE (org_id, subject_id), "
-    "ADD CONSTRAINT search_document_org_id_fk FOREIGN KEY (org_id) REFERENCES organization (id) ON DELETE CASCADE, "
     "ADD CONSTRAINT search_document_task CHECK ((task_id IS NOT NULL) = (kind = 'COMMENT'))",
     "CREATE INDEX search_document_words ON search_document USING gin (words)",
     "CREATE INDEX search_document_place ON search_document (org_id, kind, project_id)",
     "CREATE INDEX search_document_task ON search_document (task_id) WHERE task_id IS NOT NULL",
-    "ALTER TABLE search_pending ALTER COLUMN since SET DEFAULT now(), "
-    "ADD CONSTRAINT search_pending_org_id_subject_id_fk FOREIGN KEY (org_id, subject_id) "
-    "REFERENCES search_document (org_id, subject_id) ON DELETE CASCADE",
+    "ALTER TABLE search_pending ALTER COLUMN since SET DEFAULT now()",
     "CREATE INDEX search_pending_since ON search_pending (since)",
     "ALTER TABLE search_passage ADD CONSTRAINT search_passage_org_id UNIQUE (org_id, id), "
     "ADD CONSTRAINT search_passage_content UNIQUE (subject_id, content_hash), "
@@ -98,35 +96,11 @@ END
 $$
 """
 
-# At the commit, when all other locks are had: whoever changes texts holds the log's counter by then, so the wait for
-# this row is nobody's but the index jobs'. What changes many documents raises the version once.
-_CHANGED = """
-CREATE FUNCTION search_changed() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    org uuid := coalesce(NEW.org_id, OLD.org_id);
-    raising text := pg_current_xact_id()::text || ' ' || org::text;
-BEGIN
-    IF current_setting('planwire.search_raised', true) IS DISTINCT FROM raising THEN
-        PERFORM public.raise_search_version(org), set_config('planwire.search_raised', raising, true);
-    END IF;
-    RETURN NULL;
-END
-$$
-"""
-
-_AWAIT = """
-CREATE FUNCTION search_await_passages() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO public.search_pending (subject_id, org_id) VALUES (NEW.subject_id, NEW.org_id) ON CONFLICT DO NOTHING;
-    RETURN NULL;
-END
-$$
-"""
-
 _FORGET = """
 CREATE FUNCTION search_forget() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM public.search_document WHERE subject_id = OLD.id;
+    DELETE FROM public.search_pending WHERE subject_id = OLD.id;
     RETURN NULL;
 END
 $$
@@ -139,12 +113,16 @@ BEGIN
         INSERT INTO public.search_document (subject_id, org_id, kind, project_id, archived, identifier, title, body)
         VALUES (NEW.id, NEW.org_id, 'TASK', NEW.project_id, NEW.archived_at IS NOT NULL, NEW.identifier, NEW.title,
             coalesce(NEW.description, ''));
+        INSERT INTO public.search_pending (subject_id, org_id) VALUES (NEW.id, NEW.org_id);
         RETURN NULL;
     END IF;
     UPDATE public.search_document SET project_id = NEW.project_id, archived = NEW.archived_at IS NOT NULL,
         identifier = NEW.identifier, title = NEW.title, body = coalesce(NEW.description, ''),
         changed_at = CASE WHEN (title, body) = (NEW.title, coalesce(NEW.description, '')) THEN changed_at ELSE now() END
     WHERE subject_id = NEW.id;
+    IF (OLD.title, OLD.description) IS DISTINCT FROM (NEW.title, NEW.description) THEN
+        INSERT INTO public.search_pending (subject_id, org_id) VALUES (NEW.id, NEW.org_id) ON CONFLICT DO NOTHING;
+    END IF;
     IF NEW.project_id <> OLD.project_id OR (NEW.archived_at IS NULL) <> (OLD.archived_at IS NULL) THEN
         UPDATE public.search_document SET project_id = NEW.project_id, archived = NEW.archived_at IS NOT NULL
         WHERE task_id = NEW.id;
@@ -167,6 +145,7 @@ BEGIN
     ELSE
         UPDATE public.search_document SET body = NEW.body, changed_at = now() WHERE subject_id = NEW.id;
     END IF;
+    INSERT INTO public.search_pending (subject_id, org_id) VALUES (NEW.id, NEW.org_id) ON CONFLICT DO NOTHING;
     RETURN NULL;
 END
 $$
@@ -185,6 +164,9 @@ BEGIN
             changed_at = CASE WHEN (title, body) = (NEW.name, coalesce(NEW.description, '')) THEN changed_at ELSE now() END
         WHERE subject_id = NEW.id;
     END IF;
+    IF TG_OP = 'INSERT' OR (OLD.name, OLD.description) IS DISTINCT FROM (NEW.name, NEW.description) THEN
+        INSERT INTO public.search_pending (subject_id, org_id) VALUES (NEW.id, NEW.org_id) ON CONFLICT DO NOTHING;
+    END IF;
     RETURN NULL;
 END
 $$
@@ -199,14 +181,7 @@ _KEPT = (
 
 
 def _triggers() -> list[str]:
-    found = [
-        "CREATE TRIGGER search_await_new AFTER INSERT ON search_document "
-        "FOR EACH ROW EXECUTE FUNCTION search_await_passages()",
-        "CREATE TRIGGER search_await_changed AFTER UPDATE OF title, body ON search_document FOR EACH ROW "
-        "WHEN (OLD.title <> NEW.title OR OLD.body <> NEW.body) EXECUTE FUNCTION search_await_passages()",
-        "CREATE CONSTRAINT TRIGGER search_document_changed AFTER INSERT OR UPDATE OR DELETE ON search_document "
-        "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION search_changed()",
-    ]
+    found = []
     for table, function, columns in _KEPT:
         old, new = (", ".join(f"{row}.{column}" for column in columns) for row in ("OLD", "NEW"))
         found += [
@@ -351,7 +326,8 @@ _PRESENT = (
     f"INSERT INTO search_document ({_COLUMNS}) SELECT comment.id, comment.org_id, 'COMMENT', task.project_id, task.id, "
     "task.archived_at IS NOT NULL, '', '', comment.body FROM comment JOIN task ON task.id = comment.task_id",
     # No event leads to them: cron's next look at what waits for long finds them.
-    "UPDATE search_pending SET since = now() - interval '1 hour'",
+    "INSERT INTO search_pending (subject_id, org_id, since) "
+    "SELECT subject_id, org_id, now() - interval '1 hour' FROM search_document",
 )
 
 STATEMENTS = (
@@ -359,8 +335,6 @@ STATEMENTS = (
     _LANGUAGE,
     *_TABLES,
     _RAISE_VERSION,
-    _CHANGED,
-    _AWAIT,
     _FORGET,
     _KEEP_TASK,
     _KEEP_COMMENT,
@@ -481,7 +455,7 @@ class Migration(migrations.Migration):
                 "table": "search_version",
                 "app": "planwire",
                 "pk_attr": "org_id",
-                "table_description": "Raised by every transaction that changes what a search of the organization may find.",
+                "table_description": "Raised by every transaction that writes to the index and has no event: a job's. What changes texts has events.",
             },
             bases=["Model"],
         ),

@@ -91,7 +91,7 @@ class SearchModel(Model):
 
 
 class SearchVersion(Model):
-    """Raised by every transaction that changes what a search of the organization may find."""
+    """Raised by every transaction that writes to the index and has no event: a job's. What changes texts has events."""
 
     org_id = fields.UUIDField(primary_key=True)
     version = fields.BigIntField()

@@ -45,12 +45,6 @@ async def document(subject_id: UUID) -> dict[str, Any]:
     return row
 
 
-async def version(org_id: UUID) -> int:
-    """How often the organization's index has been written to."""
-    rows = await factories.rows("SELECT version FROM search_version WHERE org_id = $1", org_id)
-    return int(rows[0]["version"]) if rows else 0
-
-
 async def test_texts_are_found_with_the_commit_that_writes_them(acme: Tenant) -> None:
     async with acme.admin.acting() as actor:
         project = await projects.create(actor, acme.org_id, key="WEB", name="Website", description="Marketing pages")

@@ -102,7 +102,7 @@ async def test_what_reached_the_index_alone_is_seen_too(acme: Tenant, project: P
     await make_task(acme.member, project, title="Zebra")
     await twice(acme, "zebra")
 
-    await execute("UPDATE search_version SET version = version + 1 WHERE org_id = $1", acme.org_id)
+    await execute("SELECT raise_search_version($1)", acme.org_id)
 
     assert (await searched(acme.member, acme, "zebra", told=True))["fromCache"] is False
 
