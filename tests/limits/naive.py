@@ -30,11 +30,12 @@ ROWS = {
     *("ApiKey", "Comment", "Event", "Invitation", "Label", "Membership", "Organization", "Project", "Session", "Task"),
     *("TaskRelation", "User", "WorkflowState", "Viewer", "Preferences", "StateCount", "ApiKeyActor", "SystemActor"),
     *("Node", "Actor", "BillingSubscription", "Job", "Attachment", "SearchSubjectNode"),
-    *("GeneratedImage", "SearchQuery", "SearchSummary"),
+    *("AiMessage", "AiThread", "GeneratedImage", "SearchQuery", "SearchSummary"),
 }
 # The same row once more, and one that its page has counted.
 FREE = {"Viewer.user", "StateCount.state"}
 LENGTHS = {
+    "AiMessage.sources": 20,
     "SearchSummary.sources": 8,
     "Task.relations": 100,
     "Task.attachments": 100,
