@@ -145,7 +145,9 @@ BEGIN
     ELSE
         UPDATE public.search_document SET body = NEW.body, changed_at = now() WHERE subject_id = NEW.id;
     END IF;
-    INSERT INTO public.search_pending (subject_id, org_id) VALUES (NEW.id, NEW.org_id) ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        INSERT INTO public.search_pending (subject_id, org_id) VALUES (NEW.id, NEW.org_id) ON CONFLICT DO NOTHING;
+    END IF;
     RETURN NULL;
 END
 $$
