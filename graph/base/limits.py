@@ -29,7 +29,7 @@ from graphql.language.parser import Parser
 
 from domain.base.errors import TooComplex
 from graph.base.cost import Estimate, Known, Part, Spread, Sum, capped, size_of, written
-from graph.base.prices import Prices, prices_of
+from graph.base.prices import INTROSPECTION_FIELDS, Prices, prices_of
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class Limits:
     aliases: int = 30
     directives: int = 20
     root_fields: int = 20
+    # Of `__schema` and `__type`: each may show the whole schema, and that grows with every feature.
+    introspections: int = 5
     variables: int = 50
     cost: int = 10_000
 
@@ -171,7 +173,7 @@ def measured(schema: GraphQLSchema, document: DocumentNode, limits: Limits = LIM
 
 
 def _check(counts: "Counts", limits: Limits) -> None:
-    for name in ("depth", "nesting", "fields", "aliases", "directives", "root_fields"):
+    for name in ("depth", "nesting", "fields", "aliases", "directives", "root_fields", "introspections"):
         _at_most(limits, name, getattr(counts, name))
 
 
@@ -211,6 +213,7 @@ class Counts:
     aliases: int = 0
     directives: int = 0
     root_fields: int = 0
+    introspections: int = 0
     depth: int = 0
     nesting: int = 0
     parts: list[Part | Spread] = field(default_factory=list)
@@ -224,6 +227,7 @@ class Counts:
         self.nesting = max(self.nesting, nesting + inner.nesting)
         if depth == 0:
             self.root_fields = capped(self.root_fields + inner.root_fields)
+            self.introspections = capped(self.introspections + inner.introspections)
 
 
 class Counter:
@@ -253,7 +257,7 @@ class Counter:
         for name in self._fragments.keys() - self._spread:
             together.spread(self._fragments[name], 0, 0)
         # They are at no root.
-        together.root_fields = 0
+        together.root_fields = together.introspections = 0
         return together
 
     def _counted(
@@ -299,6 +303,7 @@ class Counter:
         counts.fields += 1
         counts.aliases += node.alias is not None
         counts.root_fields += depth == 0
+        counts.introspections += depth == 0 and node.name.value in INTROSPECTION_FIELDS
         counts.depth = max(counts.depth, depth + 1)
         price = self._prices.of(type_, node.name.value)
         below = node.selection_set and self._parts(counts, node.selection_set, price.type, depth + 1, nesting + 1)

@@ -34,7 +34,7 @@ WRITE = 10
 SHORT_LIST = 10
 # The whole schema is as much work to show as some hundred rows, and graphql-core shows it.
 INTROSPECTION = 100
-_INTROSPECTION_FIELDS = ("__schema", "__type")
+INTROSPECTION_FIELDS = ("__schema", "__type")
 _PAGE_SIZES = ("last", "first")
 
 
@@ -116,7 +116,7 @@ class Prices:
         strawberry_field = (field.extensions or {}).get("strawberry-definition")
         stated: Cost = Cost() if strawberry_field is None else strawberry_field.metadata.get(COST, Cost())
         points = max(WRITE, stated.points) if parent is self.schema.mutation_type else stated.points
-        if name in _INTROSPECTION_FIELDS:
+        if name in INTROSPECTION_FIELDS:
             points = INTROSPECTION
         named = get_named_type(field.type)
         is_composite = is_composite_type(named)

@@ -61,6 +61,7 @@ class Naive:
     aliases: int = 0
     directives: int = 0
     root_fields: int = 0
+    introspections: int = 0
     depth: int = 0
     costs: dict[tuple[str, ...], int] = field(default_factory=dict)
 
@@ -124,6 +125,7 @@ class _Walk:
         found.aliases += node.alias is not None
         found.depth = max(found.depth, len(path))
         found.root_fields += len(path) == 1
+        found.introspections += len(path) == 1 and name in ("__schema", "__type")
         definition = SCHEMA.get_field(parent, name)
         assert definition is not None
         type_: GraphQLNamedType = get_named_type(definition.type)

@@ -58,6 +58,18 @@ def roots_by_fragments(number: int) -> str:
     return f"{{ ...Half ... on Query {{ ...Half }}{' __typename' * rest} }} fragment Half on Query {roots(half)}"
 
 
+def introspections(number: int) -> str:
+    return (
+        "{ " + " ".join(f'a{n}: __type(name: "T") {{ name }}' for n in range(number - 1)) + " __schema { __typename } }"
+    )
+
+
+def introspections_by_fragments(number: int) -> str:
+    half, rest = divmod(number, 2)
+    own = '__type(name: "T") { name } '
+    return f"{{ ...Half ... on Query {{ ...Half }} {own * rest} }} fragment Half on Query {{ {own * half} }}"
+
+
 def operations(number: int) -> str:
     return " ".join(f"query Q{n} {{ viewer {{ email }} }}" for n in range(number))
 
@@ -107,6 +119,8 @@ CASES = [
     ("directives", halves("... @skip(if: true) { title }")),
     ("root_fields", roots),
     ("root_fields", roots_by_fragments),
+    ("introspections", introspections),
+    ("introspections", introspections_by_fragments),
     ("selections", selected),
     ("definitions", operations),
     ("definitions", fragments),
