@@ -15,8 +15,9 @@ from graph.base.context import Operation
 from graph.base.documents import LONGEST_CACHED
 from graph.base.ids import global_id
 from graph.base.requests import Asked
+from graph.compiler import run
 from graph.compiler.join import Join
-from graph.compiler.run import Compiled, _plans
+from graph.compiler.run import Compiled
 from tests.client import GraphQL, engine
 from tests.factories import Tenant, make_project, make_task
 
@@ -59,7 +60,7 @@ async def test_a_plan_that_is_dropped_needs_no_collector(acme: Tenant) -> None:
     document = "query Dropped { viewer { email } }"
     await acme.member.client.ok(document)
     ready: Any = await engine.found(Asked(document))
-    (plan,) = (each for each, _ in _plans._plans.values() if each.operation is ready.operation)
+    (plan,) = (each for each, _ in run._plans._plans.values() if each.operation is ready.operation)
     viewer: Any = plan.root.fields[0][1]
     (build,) = viewer.selections["Viewer"].builders.values()
     written = weakref.ref(build)
@@ -67,7 +68,7 @@ async def test_a_plan_that_is_dropped_needs_no_collector(acme: Tenant) -> None:
     del plan, viewer, build
     gc.disable()
     try:
-        _plans._plans.clear()
+        run._plans._plans.clear()
         assert written() is None
     finally:
         gc.enable()
