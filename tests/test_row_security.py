@@ -127,7 +127,7 @@ async def test_the_log_is_only_ever_added_to(acme: Tenant) -> None:
 
 
 async def secured() -> list[dict[str, Any]]:
-    """All that the database says about row security, policies, tables' grants and columns' grants."""
+    """All that the database says about row security, policies, and grants of tables, columns and functions."""
     return [
         *await rows(
             "SELECT relname::text, relrowsecurity, relforcerowsecurity, relacl::text[] FROM pg_class "
@@ -138,6 +138,10 @@ async def secured() -> list[dict[str, Any]]:
             "WHERE attacl IS NOT NULL AND attrelid >= 16384 ORDER BY 1, 2"
         ),
         *await rows("SELECT * FROM pg_policies WHERE schemaname = 'public' ORDER BY tablename, policyname"),
+        *await rows(
+            "SELECT proname::text, proowner::regrole::text, proacl::text[] FROM pg_proc WHERE proacl IS NOT NULL "
+            "AND pronamespace = 'public'::regnamespace ORDER BY 1"
+        ),
     ]
 
 
@@ -155,7 +159,8 @@ async def in_time(migrating: Awaitable[list[str]]) -> list[str]:
 
 
 async def test_migrate_on_a_current_database_waits_for_nobody_and_changes_nothing(settings: Settings) -> None:
-    before = await secured()
+    written = "SELECT proname, xmin::text FROM pg_proc WHERE proname LIKE 'search_%' AND proacl IS NOT NULL"
+    before, functions = await secured(), await rows(written)
     tables = [
         row["name"] for row in await rows("SELECT tablename::text AS name FROM pg_tables WHERE schemaname = 'public'")
     ]
@@ -174,6 +179,8 @@ async def test_migrate_on_a_current_database_waits_for_nobody_and_changes_nothin
 
     assert applied == [[], []]
     assert await secured() == before
+    assert [row["proname"] for row in functions] != []
+    assert await rows(written) == functions
 
 
 WEAKENINGS: dict[str, Callable[[str], tuple[str, ...]]] = {
@@ -198,6 +205,9 @@ WEAKENINGS: dict[str, Callable[[str], tuple[str, ...]]] = {
     "a column too many": lambda app: (f"GRANT SELECT (token_digest) ON session TO {app}",),
     "a table instead of columns": lambda app: (f"GRANT SELECT ON api_key TO {app}",),
     "a grant too few": lambda app: (f"REVOKE SELECT ON task FROM {app}",),
+    "a function for everybody": lambda app: ("GRANT EXECUTE ON FUNCTION search_words TO PUBLIC",),
+    "an owner's function for the application": lambda app: (f"GRANT EXECUTE ON FUNCTION search_register TO {app}",),
+    "a function of another role": lambda app: ("ALTER FUNCTION search_words OWNER TO CURRENT_USER",),
 }
 
 

@@ -114,31 +114,44 @@ async def secure(owner: Any, settings: Settings) -> None:
             # What everybody may, the application role may as well.
             await _grant(owner, table, None, ())
     for function in AS_OWNER:
-        if not await owner.fetchval("SELECT proacl IS NULL FROM pg_proc WHERE oid = $1::text::regproc", function):
-            continue
-        await owner.execute(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
-        await owner.execute(f"GRANT EXECUTE ON FUNCTION {function} TO {_quoted(system)}")
+        await _let_call(owner, function, system)
     for function in AS_SYSTEM:
         await _hand_over(owner, function, app, system)
 
 
 async def _hand_over(owner: Any, function: str, app: str, system: str) -> None:
     """Give the function to the system role, and let the application role call it."""
-    name, app, system = f"public.{_quoted(function)}", _quoted(app), _quoted(system)
-    if (
-        await owner.fetchval("SELECT proowner::regrole::text FROM pg_proc WHERE oid = $1::text::regproc", name)
-        == system
-    ):
+    if await _callers(owner, function) == (system, {system, app}):
         return
     async with owner.transaction():
         # What Postgres asks of an owner who is no superuser; both are taken back.
-        await owner.execute(f"GRANT {system} TO CURRENT_USER WITH SET TRUE")
-        await owner.execute(f"GRANT CREATE ON SCHEMA public TO {system}")
-        await owner.execute(f"REVOKE ALL ON FUNCTION {name} FROM PUBLIC")
-        await owner.execute(f"GRANT EXECUTE ON FUNCTION {name} TO {app}")
-        await owner.execute(f"ALTER FUNCTION {name} OWNER TO {system}")
-        await owner.execute(f"REVOKE CREATE ON SCHEMA public FROM {system}")
-        await owner.execute(f"REVOKE {system} FROM CURRENT_USER")
+        await owner.execute(f"GRANT {_quoted(system)} TO CURRENT_USER WITH SET TRUE")
+        await owner.execute(f"GRANT CREATE ON SCHEMA public TO {_quoted(system)}")
+        await _let_call(owner, function, app)
+        await owner.execute(f"ALTER FUNCTION public.{_quoted(function)} OWNER TO {_quoted(system)}")
+        await owner.execute(f"REVOKE CREATE ON SCHEMA public FROM {_quoted(system)}")
+        await owner.execute(f"REVOKE {_quoted(system)} FROM CURRENT_USER")
+
+
+async def _let_call(owner: Any, function: str, role: str) -> None:
+    """Let the role call the function, and nobody else but its owner."""
+    name = f"public.{_quoted(function)}"
+    its_owner, callers = await _callers(owner, function)
+    for caller in callers - {its_owner, role}:
+        await owner.execute(f"REVOKE ALL ON FUNCTION {name} FROM {_quoted(caller)}")
+    if role not in callers:
+        await owner.execute(f"GRANT EXECUTE ON FUNCTION {name} TO {_quoted(role)}")
+
+
+async def _callers(owner: Any, function: str) -> tuple[str, set[str]]:
+    """The function's owner, and who may call it: names of roles, and `public` for everybody."""
+    its_owner, callers = await owner.fetchrow(
+        "SELECT pg_get_userbyid(proowner)::text, ARRAY(SELECT coalesce(rolname::text, 'public') "
+        "FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) LEFT JOIN pg_roles ON pg_roles.oid = grantee) "
+        "FROM pg_proc WHERE oid = $1::text::regproc",
+        f"public.{_quoted(function)}",
+    )
+    return its_owner, set(callers)
 
 
 def _rules(column: str, app: str, system: str) -> dict[str, str]:
