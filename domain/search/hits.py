@@ -1,5 +1,6 @@
 """What a search shows: the rows behind a ranking, read live, and what is kept of a hit to show it again later."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,8 +68,11 @@ def with_rows(ranked: Sequence[Ranked], rows: Mapping[Found, Shown]) -> list[tup
 
 async def made(found: Sequence[tuple[Ranked, Shown]], query: str) -> list[Hit]:
     """The hits of what was found, with the part of each that matched."""
-    passages = await _passages(found)
-    words = words_of(query)
+    # A hundred texts may have a hundred thousand characters each, and the loop has others to serve.
+    return await asyncio.to_thread(_cut, found, await _passages(found), words_of(query))
+
+
+def _cut(found: Sequence[tuple[Ranked, Shown]], passages: Mapping[UUID | None, str], words: Sequence[str]) -> list[Hit]:
     hits = []
     for ranked, row in found:
         text, passage = text_of(row), passages.get(ranked.passage_id)

@@ -5,6 +5,7 @@ so no dictionary is needed, and at worst a snippet begins elsewhere.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 SNIPPET_LENGTH = 240
@@ -58,12 +59,17 @@ def _best_place(line: str, words: Sequence[str], room: int) -> int:
     """Where the part of `room` characters begins that has most of the words, the first of those that have as many."""
     places = list(_places(line, words))
     best, most, first = 0, 0, 0
-    for last, (begin, length, _) in enumerate(places):
+    inside: Counter[str] = Counter()
+    for last, (begin, length, word) in enumerate(places):
+        inside[word] += 1
         while begin + length - places[first][0] > room and first < last:
+            left = places[first][2]
+            inside[left] -= 1
+            if not inside[left]:
+                del inside[left]
             first += 1
-        found = len({word for _, _, word in places[first : last + 1]})
-        if found > most:
-            best, most = first, found
+        if len(inside) > most:
+            best, most = first, len(inside)
     if not most:
         return 0
     # Some of what stands before it tells what it is about; near the end there is more room for that.
@@ -72,15 +78,19 @@ def _best_place(line: str, words: Sequence[str], room: int) -> int:
 
 def _places(line: str, words: Sequence[str]) -> Iterable[tuple[int, int, str]]:
     """Where words of the line stand that are among those that were looked for: place, length, and which it is."""
+    if not words:
+        return
     by_beginning: dict[str, list[str]] = {}
     for word in words:
         by_beginning.setdefault(word[:_LEAST_ALIKE], []).append(word)
+    known: dict[str, str | None] = {}
     for match in _WORD.finditer(line):
         found = match[0].casefold()
-        for word in by_beginning.get(found[:_LEAST_ALIKE], ()):
-            if alike(found, word):
-                yield match.start(), len(match[0]), word
-                break
+        if found not in known:
+            candidates = by_beginning.get(found[:_LEAST_ALIKE], ())
+            known[found] = next((word for word in candidates if alike(found, word)), None)
+        if (word_of_query := known[found]) is not None:
+            yield match.start(), len(match[0]), word_of_query
 
 
 def alike(one: str, other: str) -> bool:

@@ -1,6 +1,8 @@
 """Finding by meaning, and what serves where there is no meaning to go by."""
 
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from domain.projects.queries import ProjectRow
 from domain.search import hits, semantic
 from domain.search.ranking import Mode
 from domain.search.service import Found, search
+from domain.search.snippets import snippet
 from domain.tasks import service as tasks
 from tests.client import served
 from tests.factories import Tenant, execute, make_project, make_task, rows
@@ -188,6 +191,22 @@ async def test_the_snippet_is_of_the_passage_that_is_meant(acme: Tenant, project
 
     (node,) = found["edges"]
     assert len(node["node"]["snippet"]) <= 240
+
+
+async def test_long_texts_are_read_beside_the_loop(shop: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+
+    def told(text: str, words: Sequence[str], **asked: Any) -> str:
+        threads.append(threading.get_ident())
+        return snippet(text, words, **asked)
+
+    monkeypatch.setattr(hits, "snippet", told)
+    _, adapters = served()
+    async with shop.member.acting() as actor:
+        await search(actor, shop.org_id, "sign", cache=adapters.cache, embedder=adapters.embeddings_for)
+
+    assert threads != []
+    assert threading.get_ident() not in threads
 
 
 async def test_what_is_kept_of_a_hit_shows_again_while_it_is_seen(shop: Tenant, globex: Tenant) -> None:
