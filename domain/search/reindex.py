@@ -3,7 +3,7 @@
 Every document is brought to what its text and the models say now; what is right already costs a look, so one that was
 interrupted goes on quickly when it is begun again. Then, where the model of the settings does not serve yet:
 - its vectors are all there: those of old documents were made just now, and jobs have written those of changed ones
-  beside the old model's since it was registered;
+  beside the old model's since it was registered; what workers that still have other settings wrote is noted after it;
 - its index is made, while writes go on;
 - one transaction lets it serve, and raises the version of every organization, so that no search finds older results;
 - the old model's vectors and index go, once nobody can be in the midst of a search in them.
@@ -78,18 +78,21 @@ async def reindex(
     Timeout; Unreachable; SettingsError.
     """
     async with _alone(settings) as owner:
-        organizations = await _organizations(slug)
-        if slug is None:
-            if await _change_language(owner, settings, say):
-                await _raise_versions(organizations)
+        # Refuses a slug that nobody has, before anything is done.
+        await _organizations(slug)
+        if slug is None and await _change_language(owner, settings, say):
+            await _raise_versions(await _organizations(None))
         model = adapters.embeddings
         await serving.register(model.model, model.dimensions)
+        # What came before the model may have been indexed without it.
+        organizations = await _organizations(slug)
         await _bring_all(organizations, adapters, say)
         if slug is None:
             await _make_index(owner, model.model, say)
             if await _switch(model.model):
                 say(f"{model.model} serves from now on")
                 await asyncio.sleep(search_ends_s)
+                await _note_lacking(await _organizations(None), model.model)
             await _remove_retired(owner, organizations, say)
 
 
@@ -210,6 +213,25 @@ async def _switch(name: str) -> bool:
         if is_new:
             await connection.execute("UPDATE search_version SET version = version + 1")
     return is_new
+
+
+async def _note_lacking(organizations: Iterable[UUID], name: str) -> None:
+    """Note what workers that cannot ask the model have written without its vectors; cron's next look finds it."""
+    for org_id in organizations:
+        with acting_for([org_id]):
+            async with tx():
+                await execute(
+                    sql(
+                        "INSERT INTO search_pending (subject_id, org_id, since) "
+                        "SELECT subject_id, org_id, now() - interval '1 hour' FROM search_document AS document "
+                        "WHERE org_id = {} AND EXISTS (SELECT FROM search_passage AS passage "
+                        "WHERE passage.subject_id = document.subject_id AND NOT EXISTS (SELECT FROM search_vector "
+                        "WHERE passage_id = passage.id AND model_id = (SELECT id FROM search_model WHERE name = {}))) "
+                        "FOR KEY SHARE OF document ON CONFLICT DO NOTHING",
+                        org_id,
+                        name,
+                    )
+                )
 
 
 async def _remove_retired(owner: Any, organizations: Iterable[UUID], say: Say) -> None:

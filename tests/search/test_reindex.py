@@ -15,7 +15,7 @@ from domain.base.settings import Settings
 from domain.projects import queries as projects
 from domain.search import indexing, reindex, serving
 from tests import factories
-from tests.factories import Tenant, make_task
+from tests.factories import Tenant, make_task, make_tenant
 from tests.openai.server import DIMENSIONS, FakeOpenAi
 from tests.search.test_documents import words
 from tests.search.test_indexing import change, let_rest, make, pending, version
@@ -151,6 +151,56 @@ async def test_a_writer_in_the_midst_of_the_switch_leaves_no_text_without_the_ne
     )
     assert row["passages"] == row["vectors"]
     assert await pending(acme) == set()
+
+
+async def test_an_organization_that_comes_before_the_model_is_known_has_its_vectors_too(
+    acme: Tenant, globex: Tenant, adapters: Adapters, remote: Adapters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make(acme, title="Sign-in fails")
+    await run(adapters)
+    register = serving.register
+
+    async def later(name: str, dimensions: int) -> None:
+        # Made and indexed while words were put in another language, say.
+        newcomer = await make_tenant("Initech")
+        newcomers.append(newcomer)
+        task = await make(newcomer, title="Merger")
+        await let_rest(newcomer)
+        with acting_for([newcomer.org_id]):
+            assert await indexing.index(task.id, adapters)
+        await register(name, dimensions)
+
+    newcomers: list[Tenant] = []
+    monkeypatch.setattr(serving, "register", later)
+    await run(remote)
+
+    assert (await vectors(newcomers[0])).keys() == {remote.embeddings.model}
+
+
+async def test_what_a_worker_with_the_old_settings_wrote_last_is_noted_by_the_switch(
+    acme: Tenant, adapters: Adapters, remote: Adapters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = await make(acme, title="Sign-in fails")
+    await run(adapters)
+    switch = reindex._switch
+
+    async def after_a_change(name: str) -> bool:
+        await change(acme, task, title="Sign-in fails at times")
+        await let_rest(acme)
+        with acting_for([acme.org_id]):
+            assert await indexing.index(task.id, adapters)
+        assert await pending(acme) == set()
+        return await switch(name)
+
+    monkeypatch.setattr(reindex, "_switch", after_a_change)
+    await run(remote)
+
+    assert await pending(acme) == {task.id}
+    with acting_for([acme.org_id]):
+        assert await indexing.index_overdue([acme.org_id], remote, most=10) == 1
+    assert await pending(acme) == set()
+    assert set(await vectors(acme)) == {remote.embeddings.model}
+    assert await factories.rows("SELECT FROM search_vector WHERE subject_id = $1", task.id) == [{}]
 
 
 async def test_one_organization_alone_is_brought_up_to_date(
