@@ -34,8 +34,9 @@ async def shop(acme: Tenant, project: ProjectRow) -> Tenant:
 
 @pytest.fixture
 async def embedder(openai: FakeOpenAi, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenAiEmbeddings]:
-    """The service as an embedder that nobody waits for as long as for a real one."""
+    """The service as an embedder that nobody waits for as long as for a real one; once it is away, it stays so."""
     monkeypatch.setattr(semantic, "VECTOR_S", 0.3)
+    monkeypatch.setattr(semantic, "PAUSE_S", 600.0)
     made = OpenAiEmbeddings(
         OpenAiService(api_key=openai.key, base_url=f"{openai.origin}/v1"), model="fake-embedding", dimensions=DIMENSIONS
     )
@@ -129,8 +130,10 @@ async def test_without_the_service_words_serve_and_say_so(
 
 
 async def test_a_service_that_refuses_the_query_is_no_outage(
-    shop: Tenant, openai: FakeOpenAi, embedder: OpenAiEmbeddings
+    shop: Tenant, openai: FakeOpenAi, embedder: OpenAiEmbeddings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # However busy the machine is.
+    monkeypatch.setattr(semantic, "VECTOR_S", 60.0)
     openai.fault("fail", path="/embeddings", status=400)
 
     found = await by(shop, embedder, "sign")
@@ -183,13 +186,16 @@ async def test_new_vectors_are_seen_at_once(shop: Tenant, project: ProjectRow) -
 
 
 async def test_the_snippet_is_of_the_passage_that_is_meant(acme: Tenant, project: ProjectRow) -> None:
-    filler = "The invoice shows the address of the customer and the date of the order. " * 15
-    await make_task(acme.member, project, title="Notes", description=f"{filler}\n\nPeople are locked out.\n\n{filler}")
+    filler = "The invoice shows the address of the customer and the date of the order. " * 11
+    meant = "People are locked out. Users cannot sign in with a password. Logging in is refused. " * 9
+    await make_task(acme.member, project, title="Invoices", description=f"{filler}\n\n{meant}\n\n{filler}")
     await index(acme)
 
-    found = await searched(acme.member, acme, "nobody gets into their account", mode="SEMANTIC", subjects=["TASK"])
+    found = await searched(acme.member, acme, "account access", mode="SEMANTIC", subjects=["TASK"])
 
     (node,) = found["edges"]
+    # Not a word of it is in the query, so around words it would be the beginning of the whole.
+    assert node["node"]["snippet"].startswith("Invoices People are locked out.")
     assert len(node["node"]["snippet"]) <= 240
 
 
