@@ -7,6 +7,7 @@ so no dictionary is needed, and at worst a snippet begins elsewhere.
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 SNIPPET_LENGTH = 240
 CUT = "\u2026"
@@ -15,6 +16,8 @@ CUT = "\u2026"
 # Less in common, and nearly everything begins alike.
 _LEAST_ALIKE = 3
 _MOST_WORDS = 32
+# Where words stand so often, the best place is found before the last.
+_MOST_PLACES = 1_000
 _WORD = re.compile(r"\w+")
 _MENTION = re.compile(r"@\(user_[0-9a-f]{32}\)")
 
@@ -52,12 +55,17 @@ def snippet(text: str, words: Sequence[str], *, most: int = SNIPPET_LENGTH) -> s
 
 def matched(text: str, words: Sequence[str]) -> int:
     """How many of the words that were looked for stand in the text."""
-    return len({word for _, _, word in _places(text, words)})
+    found: set[str] = set()
+    for _, _, word in _places(text, words):
+        found.add(word)
+        if len(found) == len(words):
+            break
+    return len(found)
 
 
 def _best_place(line: str, words: Sequence[str], room: int) -> int:
     """Where the part of `room` characters begins that has most of the words, the first of those that have as many."""
-    places = list(_places(line, words))
+    places = list(islice(_places(line, words), _MOST_PLACES))
     best, most, first = 0, 0, 0
     inside: Counter[str] = Counter()
     for last, (begin, length, word) in enumerate(places):
