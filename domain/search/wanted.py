@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 # Of those that are looked for one by one: more say nothing more, and each is work.
 MOST_TERMS = 24
+# Of a phrase, or of a word that signs cut into several. To rank a text that repeats them by 150 takes seconds.
+MOST_IN_PHRASE = 32
 _LEAST_STEM = 4
 _LONGEST_ENDING = 7
 _PART = re.compile(r'(?P<sign>-?)"(?P<phrase>[^"]*)"?|(?P<word>\S+)')
+_WORD = re.compile(r"[^\W_]+")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9]{2,6}-[0-9]{1,9}")
 _OR = "or"
 
@@ -34,6 +37,7 @@ class Wanted:
 
 def wanted(query: str) -> Wanted:
     """What the query asks for."""
+    query = _PART.sub(_shortened, query)
     parts = list(_PART.finditer(query))
     words = [part for part in parts if part["word"] is not None and part["word"].casefold() != _OR]
     excluded = [part["phrase"] for part in parts if part["phrase"] is not None and part["sign"]]
@@ -57,6 +61,14 @@ def wanted(query: str) -> Wanted:
         is_choice,
         *(tuple(dict.fromkeys(each))[:MOST_TERMS] for each in (terms, excluded, identifiers)),
     )
+
+
+def _shortened(part: re.Match[str]) -> str:
+    """The phrase or word with no more words than are looked for in a row."""
+    words = list(_WORD.finditer(part[0]))
+    if len(words) <= MOST_IN_PHRASE:
+        return part[0]
+    return part[0][: words[MOST_IN_PHRASE - 1].end()] + ('"' if part["phrase"] is not None else "")
 
 
 def _is_excluded(part: re.Match[str]) -> bool:

@@ -1,10 +1,12 @@
 """What a query asks for, from its text alone."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.search.wanted import MOST_TERMS, Wanted, quoted, stems, wanted
+from domain.search.wanted import MOST_IN_PHRASE, MOST_TERMS, Wanted, quoted, stems, wanted
 
 
 @pytest.mark.parametrize(
@@ -34,8 +36,20 @@ def test_any_text_asks_for_something_bounded(query: str) -> None:
     found = wanted(query)
 
     assert all(len(each) <= MOST_TERMS for each in (found.terms, found.without, found.identifiers))
-    assert query.startswith(found.whole)
-    assert found.beginning is None or query.rstrip().endswith(found.beginning)
+    if all(len(re.findall(r"[^\W_]+", each)) < MOST_IN_PHRASE for each in re.split(r'[" ]', query) + query.split('"')):
+        assert query.startswith(found.whole)
+        assert found.beginning is None or query.rstrip().endswith(found.beginning)
+
+
+def test_a_phrase_is_no_longer_than_is_looked_for_in_a_row() -> None:
+    words = ["x1", "y1", "z1"] * 30
+    few = words[:MOST_IN_PHRASE]
+
+    assert wanted(f'"{" ".join(words)}" -q end') == wanted(f'"{" ".join(few)}" -q end')
+    assert wanted(f'-"{" ".join(words)}" end').without == (" ".join(few),)
+    assert wanted(",".join(words)).beginning == ",".join(few)
+    # Words that may stand anywhere are not counted.
+    assert wanted(" ".join(words)).whole == " ".join(words[:-1]) + " "
 
 
 def test_a_word_is_quoted_whatever_it_has() -> None:
