@@ -18,20 +18,24 @@ ADDRESS_LEFT_OUT = "(address left out)"
 SECRET_RUN = 32
 # Of one word, or of one address: nobody writes longer ones.
 MOST_HELD = 1_000
+# Over so many characters a run of the secret is found; who spreads one further may as well spell it in another way.
+MOST_SPREAD = 8_000
 
 # Whitespace, and the marks of scripts that have none between words.
 _BORDER = re.compile(r"[\s\u3000-\u3003\u3008-\u3011\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f]")
 _REST = r"""[^\s<>"`\[\]|\u3000-\u3003\u3008-\u3011]*"""
-_NAMES = r"(?:[\w-]+\.)+"
-_HOST = rf"{_NAMES}[^\W\d_]{{2,}}(?![\w-])"
+# How an address begins is bounded in all patterns, since who writes a text could else have a search of it take the
+# square of its length; of one that begins longer the end is found.
+_NAMES = r"(?:[\w-]++\.){1,10}"
+_HOST = rf"{_NAMES}[^\W\d_]{{2,}}+(?![\w-])"
 # Names that programs make links of though nothing stands before or behind them.
 _KNOWN = r"(?:app|biz|com|dev|edu|example|gov|info|io|link|live|net|online|org|page|shop|site|test|top|xyz)"
 _SCHEMES = r"(?:about|blob|data|file|ftp|intent|javascript|magnet|mailto|sms|tel|urn|vbscript|view-source)"
 _ADDRESS = re.compile(
-    rf"[a-z][a-z0-9+.-]*:[/\\]{{2}}{_REST}"
+    rf"[a-z][a-z0-9+.-]{{0,30}}:[/\\]{{2}}{_REST}"
     rf"|\b{_SCHEMES}:{_REST}"
     rf"|\bwww\.{_REST}"
-    rf"|[\w.+-]+@{_HOST}"
+    rf"|[\w.+-]{{1,64}}@{_HOST}"
     rf"|(?<![\w-]){_HOST}(?::\d+)?[/?#\\]{_REST}"
     rf"|(?<![\w.])\d{{1,3}}(?:\.\d{{1,3}}){{3}}(?::\d+)?[/?#]{_REST}"
     rf"|(?<![\w-]){_NAMES}{_KNOWN}(?![\w-])",
@@ -40,7 +44,7 @@ _ADDRESS = re.compile(
 # A link's target in Markdown, or its definition's, may be anything, and written in entities. So may an element's.
 _TARGET = r"\]\((?P<target>[^)]*)\)"
 _DEFINED = r"\]:(?P<space>\s*)(?P<defined>\S+)"
-_ELEMENT = r"<(?P<element>[a-z!?/][^<>]*[\s/][^<>]*=[^<>]*)>"
+_ELEMENT = r"<(?P<element>[a-z!?/][^<>\s/]*+[\s/][^<>=]*+=[^<>]*+)>"
 _MARKED = re.compile(rf"(?P<image>!(?=\[))|{_TARGET}|{_DEFINED}|{_ELEMENT}", re.IGNORECASE)
 _OPEN = re.compile(r"(?:\]\([^)]*|\]:\s*\S*|<[a-z!?/][^<>]*)\Z", re.IGNORECASE)
 _TELLING = re.compile(r"[/:&\\@#%?]")
@@ -95,6 +99,8 @@ class _Secret:
                 is_secret[at : at + SECRET_RUN] = b"\1" * SECRET_RUN
         # What might become a run, or be one that goes on, stays.
         first = next((at for at in range(len(letters)) if letters[at:] in self._secret), len(letters))
+        if first < len(letters) and len(held) - places[first] > MOST_SPREAD:
+            first = len(letters)
         end = len(held) if is_last or first == len(letters) else places[first]
         shown, at, hidden = [], 0, 0
         for run in re.finditer(b"\1+", is_secret):
