@@ -1,10 +1,9 @@
 """Conversations with a language model: threads, messages, and answers as they are written."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
-import orjson
 import strawberry
 
 from domain.ai import chat, queries, streams, threads
@@ -13,11 +12,9 @@ from domain.ai.models import AiMessageStatus, AiRole
 from domain.ai.queries import MessageRow, ThreadRow
 from domain.ai.streams import Delta
 from domain.ai.threads import LONGEST_TITLE
-from domain.base.actor import Actor
 from domain.base.paging import PageRequest
 from domain.organizations import queries as organization_queries
 from domain.search import hits
-from domain.search.hits import Hit
 from graph.base.context import Info
 from graph.base.errors import UserError, mutation, no_errors
 from graph.base.fields import column, computed, pages, subscription, to_one
@@ -40,13 +37,8 @@ strawberry.enum(
 MOST_SOURCES = 20
 
 
-async def _shown(actor: Actor, kept: Sequence[str]) -> dict[str, list[Hit]]:
-    found = await hits.shown(actor, [orjson.loads(each) for each in kept])
-    return dict(zip(kept, found, strict=True))
-
-
 async def _sources(root: MessageRow, info: Info) -> list[SearchHit]:
-    return [SearchHit.of(hit) for hit in await info.context.load(_shown, root.sources)]
+    return [SearchHit.of(hit) for hit in await info.context.load(hits.shown, root.sources)]
 
 
 def _message_id(root: Delta) -> strawberry.ID:

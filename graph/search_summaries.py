@@ -10,6 +10,7 @@ from domain.ai import search_queries, summaries
 from domain.ai.search_queries import SearchQueryRow
 from domain.ai.summaries import Summary
 from domain.idempotency.service import OutsideCall
+from domain.search import hits
 from domain.search.service import QUERY_LENGTH_MAX
 from graph.base.context import Info
 from graph.base.errors import UserError, mutation, no_errors
@@ -36,8 +37,8 @@ def _summary(root: SearchQueryRow) -> str:
     return root.summary
 
 
-async def _sources(root: SearchQueryRow, info: Info) -> Any:
-    return await info.context.load(search_queries.sources_of, root.sources)
+async def _sources(root: SearchQueryRow, info: Info) -> list[SearchHit]:
+    return [SearchHit.of(hit) for hit in await info.context.load(hits.shown, root.sources)]
 
 
 @strawberry.type

@@ -2,10 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
 from uuid import UUID
-
-import orjson
 
 from domain.base.database import fetch
 from domain.base.paging import Key, KeyKind, Order, PageRequest, request
@@ -43,12 +40,6 @@ class MessageRow(Row):
     version: int
     created_at: datetime
     finished_at: datetime | None
-
-    @property
-    def kept_sources(self) -> list[dict[str, Any]]:
-        """What was found for it, as it was kept."""
-        found: list[dict[str, Any]] = orjson.loads(self.sources)
-        return found
 
 
 THREADS = Table("ai_thread", ThreadRow, called="thread")

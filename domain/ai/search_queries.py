@@ -5,8 +5,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
-
 from domain.ai.models import SearchQuery
 from domain.base.actor import Actor
 from domain.base.clock import new_id
@@ -14,8 +12,6 @@ from domain.base.database import tx
 from domain.base.paging import Key, KeyKind, Order, PageRequest, request
 from domain.base.reads import One, Pages, Table, for_actor
 from domain.base.sql import Row
-from domain.search import hits
-from domain.search.hits import Hit
 
 
 class SearchQueryRow(Row):
@@ -77,9 +73,3 @@ async def clear(actor: Actor) -> None:
     """Remove the person's searches of all their organizations. Raises Unauthenticated for an API key."""
     user_id = actor.require_person()
     await SearchQuery.filter(user_id=user_id, org_id__in=list(actor.standings)).delete()
-
-
-async def sources_of(actor: Actor, kept: Sequence[str]) -> dict[str, list[Hit]]:
-    """Sources as they are kept -> the hits again, with rows of today; what the caller does not see is left out."""
-    found = await hits.shown(actor, [orjson.loads(each) for each in kept])
-    return dict(zip(kept, found, strict=True))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from domain.base.actor import Actor
 from domain.base.database import fetch
 from domain.base.reads import One
@@ -117,20 +119,22 @@ def kept(hit: Hit) -> dict[str, Any]:
     return {"subject": hit.subject.value, "id": hit.id.hex, "score": hit.score, "snippet": hit.snippet}
 
 
-async def shown(actor: Actor, kept_lists: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[Hit]]:
-    """The hits of each list again, with their rows of today, but for those that the caller does not see any more.
+async def shown(actor: Actor, kept: Sequence[str]) -> dict[str, list[Hit]]:
+    """Lists of hits as they are kept, as JSON text -> the hits again, with their rows of today.
 
-    Their `text` is the snippet: it was made for a model, and was read.
+    What the caller does not see any more is left out. Their `text` is the snippet: it was made for a model, and was
+    read.
     """
-    rows = await rows_of(actor, (_found(each) for listed in kept_lists for each in listed))
-    return [
-        [
+    lists = {text: orjson.loads(text) for text in kept}
+    rows = await rows_of(actor, (_found(each) for listed in lists.values() for each in listed))
+    return {
+        text: [
             Hit(*found, score=each["score"], snippet=each["snippet"], row=rows[found], text=each["snippet"])
             for each in listed
             if (found := _found(each)) in rows
         ]
-        for listed in kept_lists
-    ]
+        for text, listed in lists.items()
+    }
 
 
 def _found(each: Mapping[str, Any]) -> Found:
