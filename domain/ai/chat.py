@@ -18,7 +18,7 @@ from domain.base.actor import Actor
 from domain.base.clock import new_id, now
 from domain.base.commits import Commits
 from domain.base.database import execute, fetch, fetch_value, tx
-from domain.base.errors import Conflict, Faults, FeatureDisabled
+from domain.base.errors import Conflict, Faults
 from domain.base.permissions import Permission
 from domain.base.sql import Sql, joined, sql
 
@@ -41,17 +41,15 @@ async def send(
 ) -> Exchange:
     """Ask something in one of the caller's own threads; the question, and the answer as it begins.
 
-    Raises Unauthenticated for an API key; NotFound; Forbidden (AI_USE); FeatureDisabled without a model; UserErrors;
-    RateLimited; LimitReached (ai_tokens_month); Conflict while the last answer is being written.
+    Raises Unauthenticated for an API key; what `budget.admit` raises; UserErrors (content); Conflict while the last
+    answer is being written.
     """
     actor.require_person()
     thread = await queries.threads_by_ids.get(actor, thread_id)
-    actor.require(Permission.AI_USE, org_id=thread.org_id)
-    _require_model(model)
+    await budget.admit(actor, thread.org_id, model, throttle)
     faults = Faults()
     faults.text(content, "content", least=1, most=LONGEST_QUESTION)
     faults.check()
-    await budget.require_turn(actor, throttle)
     async with tx():
         thread = await _quiet(actor, thread_id, "thread_id")
         question_id = new_id()
@@ -74,13 +72,11 @@ async def send(
 async def retry(actor: Actor, message_id: UUID, *, model: LanguageModel | None, throttle: Throttle) -> Exchange:
     """Ask again what one of the caller's answers has not answered; the question, and a new answer as it begins.
 
-    Raises as `send` does; Conflict also for what is no answer that FAILED or was CANCELED.
+    Raises as `send` does, but for UserErrors; Conflict also for what is no answer that FAILED or was CANCELED.
     """
     actor.require_person()
     before = await queries.by_ids.get(actor, message_id)
-    actor.require(Permission.AI_USE, org_id=before.org_id)
-    _require_model(model)
-    await budget.require_turn(actor, throttle)
+    await budget.admit(actor, before.org_id, model, throttle)
     async with tx():
         thread = await _quiet(actor, before.thread_id, "id")
         # Read under the lock of its thread.
@@ -120,9 +116,8 @@ async def end(which: Sql, status: AiMessageStatus, **values: Any) -> list[UUID]:
 
 
 async def _quiet(actor: Actor, thread_id: UUID, path: str) -> ThreadRow:
-    """The thread, locked, with the month's tokens looked at. Raises Conflict (`path`) while an answer is written."""
+    """The thread, locked. Raises Conflict (`path`) while an answer is written."""
     thread = await queries.threads_by_ids.get_for_update(actor, thread_id, Permission.AI_USE)
-    await budget.require(thread.org_id)
     written = "SELECT count(*) FROM ai_message WHERE thread_id = {} AND status = {}"
     if await fetch_value(sql(written, thread.id, AiMessageStatus.STREAMING.value)):
         raise Conflict("The last answer is still being written. Wait for it, or cancel it.", path)
@@ -147,11 +142,6 @@ async def _asked(actor: Actor, thread: ThreadRow, question_id: UUID) -> Exchange
 async def _exchange(actor: Actor, answer_id: UUID) -> Exchange:
     answer = await queries.by_ids.get(actor, answer_id)
     return Exchange(await queries.by_ids.get(actor, answer.question_id), answer)
-
-
-def _require_model(model: LanguageModel | None) -> None:
-    if model is None:
-        raise FeatureDisabled("No language model is set up here.")
 
 
 changed = Commits()
