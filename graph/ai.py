@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 import strawberry
 
-from domain.ai import chat, queries, streams, threads
+from domain.ai import chat, context, queries, streams, threads
 from domain.ai.chat import LONGEST_QUESTION, Exchange
 from domain.ai.models import AiMessageStatus, AiRole
 from domain.ai.queries import MessageRow, ThreadRow
@@ -32,9 +32,6 @@ strawberry.enum(
     description="Where a message stands. A question is DONE at once; an answer is STREAMING until it is DONE, FAILED "
     "or CANCELED.",
 )
-
-# What an answer names, of what it was given to read.
-MOST_SOURCES = 20
 
 
 async def _sources(root: MessageRow, info: Info) -> list[SearchHit]:
@@ -62,12 +59,16 @@ class AiMessage(Node):
     sources: list[SearchHit] = computed(
         _sources,
         needs=("sources",),
-        length=MOST_SOURCES,
-        description="What an answer names: [1] in its text is the first of them, and so on. What the viewer does not "
-        "see any more is left out.",
+        length=context.MOST_NAMED,
+        description="What an answer names, at most 20: [1] in its text is the first of them, and so on. What the "
+        "viewer does not see any more is left out.",
     )
-    input_tokens: int | None = column("What the answer was asked with came to; null until it has ended.")
-    output_tokens: int | None = column("What the model said came to; null until the answer has ended.")
+    input_tokens: int | None = column(
+        "What the answer was asked with came to; null until it has ended, and where it was canceled."
+    )
+    output_tokens: int | None = column(
+        "What the model said came to; null until the answer has ended, and where it was canceled."
+    )
     created_at: datetime = column("When it was asked, or asked for.")
 
 

@@ -21,6 +21,8 @@ from domain.tasks.queries import TaskRow
 MOST_TOKENS = 6_000
 MOST_PASSAGES = 8
 MOST_MESSAGES = 20
+# Of what one answer names of all that it was given to read, tools' finds among it.
+MOST_NAMED = 20
 # A number in brackets that belongs to no word, as code has them, and to no link.
 _CITED = re.compile(r" ?(?<![A-Za-z0-9_])\[(\d{1,3})\](?!\()")
 
@@ -39,18 +41,17 @@ class Sources:
         self._given: list[Hit] = []
         self._named: list[Hit] = []
 
-    def give(self, hit: Hit, text: str | None = None) -> str:
-        """The hit as a passage, with its number; what stands in it may be shown. It is read by `text`, if any."""
-        text = hit.text if text is None else text
-        self._guard.allow(text)
+    def give(self, hit: Hit) -> str:
+        """The hit as a passage, with its number; what stands in it may be shown."""
+        self._guard.allow(hit.text)
         number = next((n for n, given in enumerate(self._given, 1) if given.id == hit.id), len(self._given) + 1)
         if number > len(self._given):
             self._given.append(hit)
         name = hit.row.identifier if isinstance(hit.row, TaskRow) else hit.subject.value.lower()
-        return prompts.passage(number, name, text)
+        return prompts.passage(number, name, hit.text)
 
     def cited(self, text: str) -> str:
-        """The text with the numbers that are shown; one that names nothing is left out."""
+        """The text with the numbers that are shown; one that names nothing, or one thing too many, is left out."""
         return _CITED.sub(self._renumbered, text)
 
     def kept(self) -> list[dict[str, Any]]:
@@ -63,6 +64,8 @@ class Sources:
             return ""
         hit = self._given[number - 1]
         if hit not in self._named:
+            if len(self._named) == MOST_NAMED:
+                return ""
             self._named.append(hit)
         return f"{' ' * found[0].startswith(' ')}[{self._named.index(hit) + 1}]"
 

@@ -67,7 +67,7 @@ class Tools:
         text = "\n\n".join([f"{task.identifier} {task.title}", task.description or "", *bodies])[:LONGEST_TEXT]
         snippet = " ".join((task.description or task.title).split())[:LONGEST_SNIPPET]
         hit = Hit(Subject.TASK, task.id, score=0.0, snippet=snippet, row=task, text=text)
-        return self._sources.give(hit, text)
+        return self._sources.give(hit)
 
 
 def _given(call: ToolCall) -> object:

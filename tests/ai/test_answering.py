@@ -1,17 +1,20 @@
 """An answer is written once, from what the one who asks may see, and ends whatever happens."""
 
 import re
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
 
 from domain.adapters.language_model import estimated_tokens
 from domain.ai import answering, context, prompts, streams, threads, tools, upkeep
+from domain.ai.guard import Guard
 from domain.base.actor import Actor
 from domain.base.clock import new_id
 from domain.base.database import acting_for
 from domain.comments import service as comments
+from domain.search.hits import Hit
+from domain.search.models import Subject
 from tests.ai.chatting import Talk, begin, calling, id_of, row_of, tokens_of
 from tests.events.live import until
 from tests.factories import Tenant, execute, make_project, make_task
@@ -70,6 +73,17 @@ async def test_sources_that_the_viewer_does_not_see_any_more_are_left_out(talk: 
     await execute("DELETE FROM task WHERE org_id = $1", acme.org_id)
 
     assert (await acme.member.client.ok(SOURCES, id=id_of(exchange.answer)))["node"]["sources"] == []
+
+
+def test_an_answer_names_a_bounded_number_of_things() -> None:
+    given = context.Sources(Guard(""))
+    for _ in range(30):
+        given.give(Hit(Subject.COMMENT, new_id(), score=0.0, snippet="", row=cast(Any, None), text=""))
+
+    shown = given.cited(" ".join(f"[{number}]" for number in [*range(30, 0, -1), 30]))
+
+    assert shown == " ".join([*(f"[{number}]" for number in range(1, context.MOST_NAMED + 1)), "[1]"])
+    assert len(given.kept()) == context.MOST_NAMED
 
 
 async def test_what_was_said_before_goes_along(talk: Talk, acme: Tenant) -> None:
@@ -204,7 +218,8 @@ async def test_a_model_that_does_not_stop_is_stopped(talk: Talk, acme: Tenant, m
 async def test_an_answer_that_takes_too_long_has_failed(
     talk: Talk, acme: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answering, "LONGEST_S", 0.2)
+    # Long enough for its first word to come.
+    monkeypatch.setattr(answering, "LONGEST_S", 2.0)
     talk.fake.reply("So it is.", stop_after=1)
 
     row = await talk.write(await talk.ask(acme.member, await begin(acme.member, acme)))
