@@ -129,7 +129,7 @@ async def test_without_a_model_the_answer_is_put_together_from_the_hits(acme: Te
 async def test_a_model_that_does_not_answer_is_done_without(
     acme: Tenant, project: ProjectRow, service: Service, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(summaries, "WITHIN_S", 0.3 if fault == "late" else summaries.WITHIN_S)
+    monkeypatch.setattr(summaries, "WITHIN_S", 1.0 if fault == "late" else summaries.WITHIN_S)
     how: dict[str, dict[str, Any]] = {
         "away": {"how": "fail", "status": 503, "times": 3, "retry_after": "0"},
         "late": {"how": "stall"},
