@@ -40,7 +40,8 @@ from domain.ai.tools import Tools
 from domain.base.actor import Actor, ActorKind, ActorRef
 from domain.base.clock import new_id, now
 from domain.base.database import fetch, tx
-from domain.base.errors import DomainError, RequestError, Unavailable
+from domain.base.endless import heed_cancellation
+from domain.base.errors import DomainError, RequestError, Timeout, Unavailable
 from domain.base.permissions import Permission
 from domain.base.sql import Row, Sql, sql
 from domain.organizations import callers
@@ -140,8 +141,9 @@ async def _while_ours(message: MessageRow, draft: _Draft, texts: PubSub, write: 
     try:
         while not (await asyncio.wait((writing,), timeout=WRITE_EVERY_S))[0]:
             # Where the database is away for a moment, the next time has it all.
-            with suppress(Unavailable):
+            with suppress(Unavailable, Timeout):
                 told = await _tell(message, draft, told, texts)
+            heed_cancellation()
         writing.result()
     finally:
         writing.cancel()
@@ -149,7 +151,7 @@ async def _while_ours(message: MessageRow, draft: _Draft, texts: PubSub, write: 
 
 
 async def _tell(message: MessageRow, draft: _Draft, told: str, texts: PubSub) -> str:
-    """Put into the row what is new, and tell the followers; what they have by now. Raises _Gone; Unavailable."""
+    """Put into the row what is new, and tell the followers; what they have now. Raises _Gone; Unavailable; Timeout."""
     text = draft.text
     if text == told:
         found = await fetch(sql("SELECT FROM ai_message WHERE {}", _ours(message)), Row)

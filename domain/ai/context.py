@@ -78,7 +78,8 @@ async def gathered(
     Raises as `search` does.
     """
     guard.allow(question.content)
-    left = MOST_TOKENS - estimated_tokens(prompts.SYSTEM) - estimated_tokens(question.content)
+    # However long the question is, there is room for something to answer it from.
+    left = MOST_TOKENS - estimated_tokens(prompts.SYSTEM) - min(estimated_tokens(question.content), MOST_TOKENS // 2)
     passages: list[str] = []
     query = " ".join(question.content.split())[:QUERY_LENGTH_MAX]
     for hit in await search(actor, question.org_id, query, MOST_PASSAGES):

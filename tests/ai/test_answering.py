@@ -1,5 +1,6 @@
 """An answer is written once, from what the one who asks may see, and ends whatever happens."""
 
+import asyncio
 import re
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from domain.ai.guard import Guard
 from domain.base.actor import Actor
 from domain.base.clock import new_id
 from domain.base.database import acting_for
+from domain.base.errors import RequestError, Timeout, Unavailable
 from domain.comments import service as comments
 from domain.search.hits import Hit
 from domain.search.models import Subject
@@ -119,6 +121,26 @@ async def test_what_is_asked_keeps_to_its_budget(talk: Talk, acme: Tenant, monke
     assert len(asked) < 2 + 6
 
 
+async def test_a_question_that_takes_the_whole_budget_is_answered_from_something(talk: Talk, acme: Tenant) -> None:
+    hit = Hit(
+        Subject.COMMENT, new_id(), score=0.0, snippet="", row=cast(Any, None), text="The login page is slow. " * 50
+    )
+
+    async def search(*_asked: object) -> list[Hit]:
+        return [hit]
+
+    # Of three bytes each.
+    exchange = await talk.ask(acme.member, await begin(acme.member, acme), "長" * 8_000)
+    guard = Guard(prompts.SECRET)
+    async with acme.member.acting() as actor:
+        asked = await context.gathered(
+            actor, exchange.question, search=search, sources=context.Sources(guard), guard=guard
+        )
+
+    assert hit.text in asked[-1].content
+    assert prompts.NOTHING_FOUND not in asked[-1].content
+
+
 async def test_the_model_searches_and_reads_as_the_one_who_asks(talk: Talk, acme: Tenant) -> None:
     await titled(acme, "The login page is slow")
     project = await make_project(acme.member, acme, key="OPS", name="Operations")
@@ -186,6 +208,30 @@ async def test_an_answer_that_breaks_off_has_failed_with_what_had_come(talk: Tal
     assert row["finished_at"] is not None
     assert row["output_tokens"] == 6
     assert await tokens_of(acme) == row["input_tokens"] + row["output_tokens"]
+
+
+@pytest.mark.parametrize("fault", [Unavailable("away"), Timeout("slow")])
+async def test_a_database_that_is_away_for_a_moment_ends_no_answer(
+    talk: Talk, acme: Tenant, monkeypatch: pytest.MonkeyPatch, fault: RequestError
+) -> None:
+    monkeypatch.setattr(answering, "WRITE_EVERY_S", 0.01)
+    tell, refused = answering._tell, asyncio.Event()
+
+    async def once(*given: Any) -> str:
+        if not refused.is_set():
+            refused.set()
+            raise fault
+        return await tell(*given)
+
+    monkeypatch.setattr(answering, "_tell", once)
+    exchange = await talk.ask(acme.member, await begin(acme.member, acme))
+    reply = talk.fake.reply("So it is.", stop_after=1)
+    async with talk.writing(exchange) as written:
+        await refused.wait()
+        reply.go_on.set()
+        row = await written
+
+    assert (row["status"], row["content"]) == ("DONE", "So it is.")
 
 
 async def test_a_model_that_refuses_costs_nothing(talk: Talk, acme: Tenant) -> None:
