@@ -40,7 +40,7 @@ async def ask(
         raise Unavailable("The language model does not answer in time.") from None
     except Unavailable:
         if not limit.expired():
-            await budget.charge(org_id, Usage(-prompt.input_tokens, -prompt.output_tokens, is_estimated=True))
+            await budget.give_back(org_id, prompt)
         raise
     used = answer.usage
     await budget.charge(

@@ -1,10 +1,10 @@
 """What language models may cost: the tokens of an organization's plan, by the month of UTC, and a person's turns.
 
-Whoever asks a model comes here first, and charges what was used when the model has ended, whatever came of it. So calls
+Whoever asks a model comes here first, and charges what was used by the end of the call, whatever came of it. So calls
 that run at the same time may all begin just under the limit, and then the month ends above it by what they use: each
 at most its prompt and its `max_tokens`, and a picture IMAGE_TOKENS. TURNS bounds how many there are of each person.
-Nothing is reserved, since a reservation of a process that dies would be lost to the organization; what the call itself
-had used by then is charged to nobody.
+What is known before the call, a prompt or a picture, is charged before it where there is no stream to count by; what
+else a process had used that dies is charged to nobody.
 """
 
 from uuid import UUID
@@ -58,6 +58,11 @@ async def charge(org_id: UUID, usage: Usage) -> None:
     )
     month, tokens = limits.month_of(now()), usage.input_tokens + usage.output_tokens
     await fetch(sql(charging, new_id(), org_id, month, tokens), Row)
+
+
+async def give_back(org_id: UUID, usage: Usage) -> None:
+    """Take back what was charged for a call that came to nothing. Raises Unavailable; Timeout."""
+    await charge(org_id, Usage(-usage.input_tokens, -usage.output_tokens, is_estimated=usage.is_estimated))
 
 
 async def require_turn(actor: Actor, throttle: Throttle) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from domain.adapters.language_model import Image, LanguageModel, Usage, estimated_tokens
+from domain.adapters.model_errors import ModelRefused
 from domain.adapters.storage import Storage
 from domain.adapters.throttle import Throttle
 from domain.ai import budget, image_queries
@@ -16,7 +17,7 @@ from domain.ai.models import GeneratedImage
 from domain.base.actor import Actor, ActorKind, ActorRef
 from domain.base.clock import new_id, now
 from domain.base.database import fetch_value, tx
-from domain.base.errors import Faults, FeatureDisabled
+from domain.base.errors import Faults, FeatureDisabled, Unavailable
 from domain.base.permissions import Permission
 from domain.base.sql import sql
 from domain.organizations import callers
@@ -55,7 +56,10 @@ async def create(
 
 
 async def draw(job: JobRow, progress: Progress, *, model: LanguageModel | None) -> Result:
-    """The picture that the job was asked for, in the name of whoever asked. What it costs is charged.
+    """The picture that the job was asked for, in the name of whoever asked.
+
+    It is charged before it is asked for, since a job that is canceled, or whose process dies, has used it; where the
+    service says that there is none, it is given back.
 
     Raises NotFound for who has left; Forbidden (AI_USE); FeatureDisabled; LimitReached (ai_tokens_month); ModelRefused;
     Unavailable, after which it is drawn anew.
@@ -67,8 +71,13 @@ async def draw(job: JobRow, progress: Progress, *, model: LanguageModel | None) 
     await budget.require(job.org_id)
     prompt: str = await fetch_value(sql("SELECT prompt FROM generated_image WHERE job_id = {}", job.id))
     progress.tell(0.0, "drawing")
-    image = await model.image(prompt)
-    await budget.charge(job.org_id, Usage(estimated_tokens(prompt), budget.IMAGE_TOKENS, is_estimated=True))
+    usage = Usage(estimated_tokens(prompt), budget.IMAGE_TOKENS, is_estimated=True)
+    await budget.charge(job.org_id, usage)
+    try:
+        image = await model.image(prompt)
+    except (ModelRefused, Unavailable):
+        await budget.give_back(job.org_id, usage)
+        raise
     name = f"image-{now():%Y-%m-%d}.{_ENDINGS[image.content_type]}"
     return Result(name, image.content_type, _whole(image), kept_for=KEPT_FOR)
 

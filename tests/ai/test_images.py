@@ -17,6 +17,7 @@ from domain.base.clock import now
 from domain.base.database import acting_for
 from domain.base.permissions import Role
 from domain.base.settings import Settings
+from domain.work import service as work
 from domain.work import upkeep
 from graph.base.ids import parse_id
 from jobs import images as image_jobs
@@ -167,6 +168,21 @@ async def test_what_is_not_drawn_says_why_and_costs_nothing(
     assert (await job(job_id))["message"].startswith(message)
     assert [(each["url"], each["job"]["resultUrl"]) for each in await listed(acme.member)] == [(None, None)]
     assert await used(acme.org_id) == 0
+
+
+async def test_a_picture_that_is_canceled_while_it_is_drawn_is_charged(
+    acme: Tenant, settings: Settings, service: Service
+) -> None:
+    stalled = service.fake.fault("stall", path="generations")
+    job_id = await asked(acme.member, acme)
+
+    async with working(settings, service.adapters, REACTIONS):
+        await stalled.struck.wait()
+        async with acme.member.acting() as actor:
+            await work.cancel(actor, job_id)
+        await service.asked[0].hung_up.wait()
+
+    assert await used(acme.org_id) == budget.IMAGE_TOKENS + 3
 
 
 @pytest.mark.parametrize("change", ["role = 'GUEST'", "ended_at = now()"], ids=["no AI_USE", "left"])
