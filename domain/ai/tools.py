@@ -21,7 +21,7 @@ from domain.tasks import queries as tasks
 
 MOST_FOUND = 5
 MOST_COMMENTS = 5
-LONGEST_TEXT = 4_000
+LONGEST_DESCRIPTION, LONGEST_COMMENT = 2_000, 400
 LONGEST_SNIPPET = 240
 NOT_UNDERSTOOD = "There is no such tool, or its arguments are not as they are described."
 NO_TASK = "There is no such task."
@@ -63,8 +63,9 @@ class Tools:
             "SELECT body FROM comment WHERE comment.task_id = {} AND {} ORDER BY created_at DESC, id DESC LIMIT {}",
             *(task.id, comments.visible(actor), MOST_COMMENTS),
         )
-        bodies = [row["body"] for row in reversed(await fetch(said, Row))]
-        text = "\n\n".join([f"{task.identifier} {task.title}", task.description or "", *bodies])[:LONGEST_TEXT]
+        bodies = [row["body"][:LONGEST_COMMENT] for row in reversed(await fetch(said, Row))]
+        described = (task.description or "")[:LONGEST_DESCRIPTION]
+        text = "\n\n".join([f"{task.identifier} {task.title}", described, *bodies])
         snippet = " ".join((task.description or task.title).split())[:LONGEST_SNIPPET]
         hit = Hit(Subject.TASK, task.id, score=0.0, snippet=snippet, row=task, text=text)
         return self._sources.give(hit)

@@ -166,6 +166,22 @@ async def test_the_model_searches_and_reads_as_the_one_who_asks(talk: Talk, acme
     assert await tokens_of(acme) == 75
 
 
+async def test_a_long_task_is_read_with_its_latest_comment(talk: Talk, acme: Tenant) -> None:
+    project = await make_project(acme.member, acme, key="OPS", name="Operations")
+    task = await make_task(acme.member, project, title="Certificate", description="It ends. " * 2_000)
+    async with acme.member.acting() as actor:
+        for body in ("Long ago. " * 500, "Renewed by Mia."):
+            await comments.create(actor, task.id, body=body)
+    talk.fake.reply("", tool_calls=(calling("read_task", identifier="OPS-1"),))
+    talk.fake.reply("It is renewed [1].")
+
+    await talk.write(await talk.ask(acme.member, await begin(acme.member, acme)))
+
+    read = talk.asked()[-1]["content"]
+    assert "Renewed by Mia." in read
+    assert len(read) < 4_000
+
+
 async def test_a_model_that_only_calls_tools_comes_to_an_end(talk: Talk, acme: Tenant) -> None:
     call = calling("search", query="x")
     talk.fake.model = lambda asked: Reply("", tool_calls=(call,) * 9 if "tools" in asked else ())
