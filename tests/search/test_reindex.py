@@ -20,7 +20,11 @@ from tests.openai.server import DIMENSIONS, FakeOpenAi
 from tests.search.test_documents import words
 from tests.search.test_indexing import change, let_rest, make, pending, version
 
-pytestmark = pytest.mark.usefixtures("models")
+
+@pytest.fixture(autouse=True)
+async def only(models: None) -> None:
+    """Texts that other tests left in this database are none to be indexed: there may be thousands."""
+    await factories.execute("DELETE FROM search_document")
 
 
 async def run(adapters: Adapters, **options: Any) -> list[str]:
