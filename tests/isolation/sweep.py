@@ -155,8 +155,10 @@ class NodeById(Probe):
         mine, strange, unknown = tenants.mine.id(self.thing), tenants.theirs.id(self.thing), of_nothing(self.thing)
         picked = f"{{ id ... on {self.type_} {selection(SCHEMA, SCHEMA.type_map[self.type_], 0)} }}"
         document = f"query ($ids: [ID!]!, $id: ID!) {{ nodes(ids: $ids) {picked} node(id: $id) {picked} }}"
-        seen = await tenants.client.run(document, ids=[mine, strange, mine], id=strange)
-        nothing = await tenants.client.run(document, ids=[mine, unknown, mine], id=unknown)
+        # Signed addresses in the two answers end at the same instant.
+        with frozen(now()):
+            seen = await tenants.client.run(document, ids=[mine, strange, mine], id=strange)
+            nothing = await tenants.client.run(document, ids=[mine, unknown, mine], id=unknown)
         data = seen.data or {"nodes": [], "node": None}
         found = [f"node gives {data['node']}"] if data["node"] is not None else []
         if [node and node["id"] for node in data["nodes"]] != [mine, None, mine]:
