@@ -127,8 +127,9 @@ async def _fill_some(owner: Any, org_id: UUID, model: Serving, texts: list[str],
 async def nearest_of_all(owner: Any, org_id: UUID, model: Serving, wanted: Vector) -> set[UUID]:
     """The nearest documents, by all distances."""
     rows = await owner.fetch(
+        # Without the inner SELECT the text would be read anew for each row.
         "SELECT subject_id FROM search_vector WHERE org_id = $1 AND model_id = $2 GROUP BY subject_id "
-        "ORDER BY min(embedding <#> $3::text::halfvec) LIMIT $4",
+        "ORDER BY min(embedding <#> (SELECT $3::text::halfvec)) LIMIT $4",
         org_id,
         model.model_id,
         written(wanted),

@@ -14,7 +14,6 @@ from domain.ai.streams import Delta
 from domain.ai.threads import LONGEST_TITLE
 from domain.base.paging import PageRequest
 from domain.organizations import queries as organization_queries
-from domain.search import hits
 from graph.base.context import Info
 from graph.base.errors import UserError, mutation, no_errors
 from graph.base.fields import column, computed, pages, subscription, to_one
@@ -24,7 +23,7 @@ from graph.base.nodes import Node
 from graph.base.paging import Connection
 from graph.base.payloads import DeletePayload
 from graph.organizations import Organization
-from graph.search import SearchHit
+from graph.search import SearchHit, kept_hits
 
 strawberry.enum(AiRole, description="Who says it.")
 strawberry.enum(
@@ -32,10 +31,6 @@ strawberry.enum(
     description="Where a message stands. A question is DONE at once; an answer is STREAMING until it is DONE, FAILED "
     "or CANCELED.",
 )
-
-
-async def _sources(root: MessageRow, info: Info) -> list[SearchHit]:
-    return [SearchHit.of(hit) for hit in await info.context.load(hits.shown, root.sources)]
 
 
 def _message_id(root: Delta) -> strawberry.ID:
@@ -57,7 +52,7 @@ class AiMessage(Node):
     )
     status: AiMessageStatus = column("Where it stands.")
     sources: list[SearchHit] = computed(
-        _sources,
+        kept_hits,
         needs=("sources",),
         length=context.MOST_NAMED,
         description="What an answer names, at most 20: [1] in its text is the first of them, and so on. What the "

@@ -1,13 +1,13 @@
 """Searching an organization by words and by meaning."""
 
 from collections.abc import Sequence
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import strawberry
 
 from domain.adapters.cache import Cache
 from domain.base.actor import Actor
-from domain.search import service
+from domain.search import hits, service
 from domain.search.hits import Hit
 from domain.search.models import Subject
 from domain.search.ranking import Mode
@@ -49,6 +49,11 @@ class SearchHit:
     def of(cls, hit: Hit) -> "SearchHit":
         """The hit as the source of this type: nothing is copied, the fields read from it."""
         return cast(SearchHit, hit)
+
+
+async def kept_hits(root: Any, info: Info) -> list[SearchHit]:
+    """The hits that a row keeps as its `sources`, without those that the viewer does not see any more."""
+    return [SearchHit.of(hit) for hit in await info.context.load(hits.shown, root.sources)]
 
 
 @strawberry.type

@@ -10,7 +10,6 @@ from domain.ai import search_queries, summaries
 from domain.ai.search_queries import SearchQueryRow
 from domain.ai.summaries import Summary
 from domain.idempotency.service import OutsideCall
-from domain.search import hits
 from domain.search.service import QUERY_LENGTH_MAX
 from graph.base.context import Info
 from graph.base.errors import UserError, mutation, no_errors
@@ -18,7 +17,7 @@ from graph.base.fields import column, computed
 from graph.base.ids import parse_id
 from graph.base.nodes import FromRow, Node
 from graph.base.payloads import DonePayload
-from graph.search import SearchHit
+from graph.search import SearchHit, kept_hits
 
 
 @strawberry.type
@@ -37,10 +36,6 @@ def _summary(root: SearchQueryRow) -> str:
     return root.summary
 
 
-async def _sources(root: SearchQueryRow, info: Info) -> list[SearchHit]:
-    return [SearchHit.of(hit) for hit in await info.context.load(hits.shown, root.sources)]
-
-
 @strawberry.type
 class SearchSummary(FromRow):
     """What was answered, and from what."""
@@ -51,7 +46,7 @@ class SearchSummary(FromRow):
 
     text: str = computed(_summary, needs=("summary",), description="The answer, as plain text.", long=True)
     sources: list[SearchHit] = computed(
-        _sources,
+        kept_hits,
         needs=("sources",),
         length=summaries.MOST_HITS,
         description="The hits that it is from, at most 8, without those that the viewer does not see any more.",

@@ -52,12 +52,13 @@ async def charge(org_id: UUID, usage: Usage) -> None:
 
     The organization has to be one of the tenant's. Raises Unavailable; Timeout.
     """
+    # What is given back after the month's end was charged to the month before: the new one is not longer for it.
     charging = (
-        "INSERT INTO ai_usage (id, org_id, month, tokens) VALUES ({}, {}, {}, {}) "
-        "ON CONFLICT (org_id, month) DO UPDATE SET tokens = ai_usage.tokens + excluded.tokens RETURNING tokens"
+        "INSERT INTO ai_usage (id, org_id, month, tokens) VALUES ({}, {}, {}, greatest({}::bigint, 0)) "
+        "ON CONFLICT (org_id, month) DO UPDATE SET tokens = greatest(ai_usage.tokens + {}::bigint, 0) RETURNING tokens"
     )
     month, tokens = limits.month_of(now()), usage.input_tokens + usage.output_tokens
-    await fetch(sql(charging, new_id(), org_id, month, tokens), Row)
+    await fetch(sql(charging, new_id(), org_id, month, tokens, tokens), Row)
 
 
 async def give_back(org_id: UUID, usage: Usage) -> None:

@@ -3,8 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
-from domain.base.paging import Key, KeyKind, Order, PageRequest, request
-from domain.base.reads import One, Pages, Table, for_actor
+from domain.base.paging import PageRequest, newest_first, request
+from domain.base.reads import One, Pages, Table, own_rows
 from domain.base.sql import Row
 
 
@@ -21,18 +21,9 @@ class GeneratedImageRow(Row):
 
 
 IMAGES = Table("generated_image", GeneratedImageRow, called="image")
-NEWEST_FIRST = Order(
-    (
-        Key("generated_image.created_at", KeyKind.INSTANT, descending=True),
-        Key("generated_image.id", KeyKind.UUID, descending=True),
-    )
-)
+NEWEST_FIRST = newest_first("generated_image")
 
-visible = for_actor(
-    "(generated_image.user_id = {}::uuid AND generated_image.org_id = ANY({}::uuid[]))",
-    lambda actor: actor.person_id,
-    lambda actor: list(actor.standings),
-)
+visible = own_rows("generated_image")
 
 by_ids = One(IMAGES, visible)
 of_users = Pages(IMAGES, visible, key="generated_image.user_id")

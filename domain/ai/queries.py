@@ -5,9 +5,8 @@ from datetime import datetime
 from uuid import UUID
 
 from domain.base.database import fetch
-from domain.base.paging import Key, KeyKind, Order, PageRequest, request
-from domain.base.permissions import Permission
-from domain.base.reads import One, Pages, Table, for_actor, orgs_with
+from domain.base.paging import Key, KeyKind, Order, PageRequest, newest_first, request
+from domain.base.reads import One, Pages, Table, own_rows
 from domain.base.sql import Row, sql
 
 
@@ -44,24 +43,11 @@ class MessageRow(Row):
 
 THREADS = Table("ai_thread", ThreadRow, called="thread")
 MESSAGES = Table("ai_message", MessageRow, called="message")
-NEWEST_FIRST = Order(
-    (
-        Key("ai_thread.created_at", KeyKind.INSTANT, descending=True),
-        Key("ai_thread.id", KeyKind.UUID, descending=True),
-    )
-)
+NEWEST_FIRST = newest_first("ai_thread")
 IN_ORDER = Order((Key("ai_message.created_at", KeyKind.INSTANT), Key("ai_message.id", KeyKind.UUID)))
 
-visible_threads = for_actor(
-    "(ai_thread.user_id = {}::uuid AND ai_thread.org_id = ANY({}::uuid[]))",
-    lambda actor: actor.person_id,
-    orgs_with(Permission.ORG_READ),
-)
-visible = for_actor(
-    "(ai_message.user_id = {}::uuid AND ai_message.org_id = ANY({}::uuid[]))",
-    lambda actor: actor.person_id,
-    orgs_with(Permission.ORG_READ),
-)
+visible_threads = own_rows("ai_thread")
+visible = own_rows("ai_message")
 
 threads_by_ids = One(THREADS, visible_threads)
 threads_of_users = Pages(THREADS, visible_threads, key="ai_thread.user_id")

@@ -9,8 +9,8 @@ from domain.ai.models import SearchQuery
 from domain.base.actor import Actor
 from domain.base.clock import new_id
 from domain.base.database import tx
-from domain.base.paging import Key, KeyKind, Order, PageRequest, request
-from domain.base.reads import One, Pages, Table, for_actor
+from domain.base.paging import PageRequest, newest_first, request
+from domain.base.reads import One, Pages, Table, own_rows
 from domain.base.sql import Row
 
 
@@ -29,18 +29,9 @@ class SearchQueryRow(Row):
 
 
 QUERIES = Table("search_query", SearchQueryRow)
-NEWEST_FIRST = Order(
-    (
-        Key("search_query.created_at", KeyKind.INSTANT, descending=True),
-        Key("search_query.id", KeyKind.UUID, descending=True),
-    )
-)
+NEWEST_FIRST = newest_first("search_query")
 
-visible = for_actor(
-    "(search_query.user_id = {}::uuid AND search_query.org_id = ANY({}::uuid[]))",
-    lambda actor: actor.person_id,
-    lambda actor: list(actor.standings),
-)
+visible = own_rows("search_query")
 
 by_ids = One(QUERIES, visible)
 of_users = Pages(QUERIES, visible, key="search_query.user_id")

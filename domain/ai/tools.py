@@ -17,12 +17,12 @@ from domain.organizations import queries as organizations
 from domain.search.hits import Hit
 from domain.search.models import Subject
 from domain.search.service import QUERY_LENGTH_MAX
+from domain.search.snippets import snippet
 from domain.tasks import queries as tasks
 
 MOST_FOUND = 5
 MOST_COMMENTS = 5
 LONGEST_DESCRIPTION, LONGEST_COMMENT = 2_000, 400
-LONGEST_SNIPPET = 240
 NOT_UNDERSTOOD = "There is no such tool, or its arguments are not as they are described."
 NO_TASK = "There is no such task."
 
@@ -66,8 +66,8 @@ class Tools:
         bodies = [row["body"][:LONGEST_COMMENT] for row in reversed(await fetch(said, Row))]
         described = (task.description or "")[:LONGEST_DESCRIPTION]
         text = "\n\n".join([f"{task.identifier} {task.title}", described, *bodies])
-        snippet = " ".join((task.description or task.title).split())[:LONGEST_SNIPPET]
-        hit = Hit(Subject.TASK, task.id, score=0.0, snippet=snippet, row=task, text=text)
+        begins = snippet(task.description or task.title, ())
+        hit = Hit(Subject.TASK, task.id, score=0.0, snippet=begins, row=task, text=text)
         return self._sources.give(hit)
 
 

@@ -125,6 +125,16 @@ class Order:
         return any_of(steps)
 
 
+def newest_first(table: str) -> Order:
+    """By the instant at which the rows were made, the last first."""
+    return Order(
+        (
+            Key(f"{table}.created_at", KeyKind.INSTANT, descending=True),
+            Key(f"{table}.id", KeyKind.UUID, descending=True),
+        )
+    )
+
+
 @dataclass(frozen=True)
 class PageRequest:
     """Which rows of a list are asked for. Hashable: equal requests share one batch."""

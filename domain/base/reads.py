@@ -54,6 +54,15 @@ def orgs_with(permission: Permission) -> Of:
     return lambda actor: actor.orgs_with(permission)
 
 
+def own_rows(table: str) -> ForActor:
+    """Holds for the person's own rows, of the organizations that they are in today; an API key has none."""
+    return for_actor(
+        f"({table}.user_id = {{}}::uuid AND {table}.org_id = ANY({{}}::uuid[]))",
+        lambda actor: actor.person_id,
+        lambda actor: list(actor.standings),
+    )
+
+
 @cache
 def _of_actor(of: Of) -> Late:
     return Late(lambda actor, _keys, _place: of(actor))

@@ -5,7 +5,7 @@ from functools import partial
 from uuid import UUID
 
 from domain.base.clock import now
-from domain.base.paging import Key, KeyKind, Order, PageRequest, request
+from domain.base.paging import PageRequest, newest_first, request
 from domain.base.permissions import Permission
 from domain.base.reads import One, Pages, Table, for_actor, orgs_with
 from domain.base.sql import Row, Sql
@@ -33,12 +33,7 @@ _STATUS = (
     "CASE WHEN invitation.status = 'PENDING' AND invitation.expires_at <= {} THEN 'EXPIRED' ELSE invitation.status END"
 )
 INVITATIONS = Table("invitation", InvitationRow, {"status": for_actor(_STATUS, lambda _: now())})
-NEWEST_FIRST = Order(
-    (
-        Key("invitation.created_at", KeyKind.INSTANT, descending=True),
-        Key("invitation.id", KeyKind.UUID, descending=True),
-    )
-)
+NEWEST_FIRST = newest_first("invitation")
 
 visible = for_actor("invitation.org_id = ANY({}::uuid[])", orgs_with(Permission.INVITATIONS_MANAGE))
 """The invitations of the organizations where the caller manages them."""

@@ -8,7 +8,7 @@ from uuid import UUID
 from domain.base.actor import Actor
 from domain.base.database import fetch
 from domain.base.paging import Key, KeyKind, Order, PageRequest, request
-from domain.base.reads import Counts, One, Pages, Table, for_actor
+from domain.base.reads import Counts, One, Pages, Table, own_rows
 from domain.base.sql import Row, Sql, sql
 
 
@@ -41,12 +41,7 @@ NOTIFICATIONS = Table("notification", NotificationRow)
 NEWEST_FIRST = Order((Key("notification.seq", KeyKind.NUMBER, descending=True),))
 _EMPTY = State(0, 0)
 
-own_notifications = for_actor(
-    "(notification.user_id = {}::uuid AND notification.org_id = ANY({}::uuid[]))",
-    lambda actor: actor.person_id,
-    lambda actor: list(actor.standings),
-)
-"""The caller's own, of the organizations that they are in today; an API key has none."""
+own_notifications = own_rows("notification")
 
 by_ids = One(NOTIFICATIONS, own_notifications)
 of_users = Pages(NOTIFICATIONS, own_notifications, key="notification.user_id")

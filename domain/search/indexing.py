@@ -27,6 +27,7 @@ from domain.adapters.model_errors import ModelRefused
 from domain.adapters.wiring import Adapters
 from domain.base.clock import new_id
 from domain.base.database import execute, fetch, tx
+from domain.base.errors import Unavailable
 from domain.base.sql import Row, sql
 from domain.search import serving
 from domain.search.passages import cut
@@ -41,6 +42,8 @@ LONGEST_WAIT = timedelta(seconds=30)
 OVERDUE_AFTER = timedelta(minutes=1)
 _REFUSED_PAUSE = timedelta(hours=1)
 _MODELS_TRIES = 3
+# Texts that a service fails at one after the other, until it is known that it is not for the texts.
+_FAILURES_OF_A_SERVICE = 3
 # Documents whose passages are embedded by one request, or a few.
 TOGETHER = 50
 
@@ -105,7 +108,8 @@ async def index(subject_id: UUID, adapters: Adapters) -> bool:
 async def index_overdue(org_ids: Sequence[UUID], adapters: Adapters, *, most: int) -> int:
     """Index what has been pending for long in the organizations, the oldest first; how many documents were looked at.
 
-    What the models refuse is tried again in an hour. Raises Unavailable; Timeout.
+    What the models refuse is tried again in an hour, and so is a text at which they fail while they take others.
+    Raises Unavailable; Timeout.
     """
     rows = await fetch(
         sql(
@@ -118,11 +122,39 @@ async def index_overdue(org_ids: Sequence[UUID], adapters: Adapters, *, most: in
         Row,
     )
     for subject_ids in _batches([row["subject_id"] for row in rows]):
-        brought = await bring_what_is_taken(subject_ids, adapters)
-        async with tx():
-            put_off = "UPDATE search_pending SET since = now() + {}::interval WHERE subject_id = ANY({}::uuid[])"
-            await execute(sql(put_off, _REFUSED_PAUSE - OVERDUE_AFTER, brought.refused))
+        try:
+            await _put_off((await bring_what_is_taken(subject_ids, adapters)).refused, _REFUSED_PAUSE)
+        except Unavailable:
+            await _bring_one_by_one(subject_ids, adapters)
     return len(rows)
+
+
+async def _bring_one_by_one(subject_ids: Sequence[UUID], adapters: Adapters) -> None:
+    """Bring what the models take of what they failed at together: some services fail at a text that is too long.
+
+    Raises Unavailable when they fail at the first few as well.
+    """
+    failed, is_answered = [], False
+    for subject_id in subject_ids:
+        try:
+            failed += (await bring_what_is_taken([subject_id], adapters)).refused
+            is_answered = True
+        except Unavailable:
+            failed.append(subject_id)
+            if not is_answered and len(failed) == min(_FAILURES_OF_A_SERVICE, len(subject_ids)):
+                # The next tick begins with others.
+                await _put_off(failed, OVERDUE_AFTER)
+                raise
+    await _put_off(failed, _REFUSED_PAUSE)
+
+
+async def _put_off(subject_ids: Sequence[UUID], pause: timedelta) -> None:
+    """Let these be overdue after the pause."""
+    if not subject_ids:
+        return
+    async with tx():
+        since = "UPDATE search_pending SET since = now() + {}::interval WHERE subject_id = ANY({}::uuid[])"
+        await execute(sql(since, pause - OVERDUE_AFTER, list(subject_ids)))
 
 
 def _batches(subject_ids: list[UUID]) -> Iterator[list[UUID]]:

@@ -9,7 +9,7 @@ import orjson
 
 from domain.base.actor import Actor
 from domain.base.database import fetch
-from domain.base.paging import Key, KeyKind, Order, PageRequest, request
+from domain.base.paging import PageRequest, newest_first, request
 from domain.base.permissions import Permission
 from domain.base.reads import One, Pages, Table, for_actor, orgs_with
 from domain.base.sql import Row, sql
@@ -50,9 +50,7 @@ class JobRow(Row):
 
 
 JOBS = Table("job", JobRow)
-NEWEST_FIRST = Order(
-    (Key("job.created_at", KeyKind.INSTANT, descending=True), Key("job.id", KeyKind.UUID, descending=True))
-)
+NEWEST_FIRST = newest_first("job")
 
 visible = for_actor(
     "(job.asked_by_kind = {}::text AND job.asked_by_id = {}::uuid AND job.org_id = ANY({}::uuid[]))",

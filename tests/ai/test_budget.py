@@ -66,6 +66,18 @@ async def test_nothing_is_asked_once_the_month_is_spent_and_the_next_one_begins_
     assert fault.message == "The plan has 50,000 AI tokens a month; 50,007 are used. The next month begins by UTC."
 
 
+async def test_what_is_given_back_in_the_next_month_does_not_make_it_longer(acme: Tenant) -> None:
+    last = datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC)
+    with acting_for([acme.org_id]), frozen(last):
+        await budget.charge(acme.org_id, used(100))
+    with acting_for([acme.org_id]), frozen(last + timedelta(seconds=1)):
+        await budget.give_back(acme.org_id, used(100))
+        await budget.charge(acme.org_id, used(7))
+        await budget.give_back(acme.org_id, used(8))
+
+    assert await kept(acme.org_id) == [("2026-11-01", 100), ("2026-12-01", 0)]
+
+
 async def test_what_is_used_shows_at_once_though_no_event_tells_of_it(acme: Tenant) -> None:
     before = await shown(acme)
     with acting_for([acme.org_id]):

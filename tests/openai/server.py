@@ -53,7 +53,7 @@ class Reply:
 
 @dataclass
 class Fault:
-    """What goes wrong with the next requests whose path ends so.
+    """What goes wrong with the next requests whose path ends so, and whose body holds `about`.
 
     "fail" answers with a status and a code. "cut" hangs up in the midst of an answer. "stall" waits for `let_go`, and
     goes on as if nothing had been. "answer" gives `body` for an answer, whatever it is.
@@ -61,6 +61,7 @@ class Fault:
 
     how: How
     path: str = ""
+    about: str = ""
     times: int = 1
     status: int = 503
     code: str | None = None
@@ -71,6 +72,10 @@ class Fault:
     # Set once a request was struck.
     struck: asyncio.Event = field(default_factory=asyncio.Event)
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def strikes(self, asked: "Asked") -> bool:
+        """Whether it is for such a request."""
+        return asked.path.endswith(self.path) and self.about in json.dumps(asked.body)
 
 
 @dataclass
@@ -154,7 +159,7 @@ class FakeOpenAi:
             given = asked.headers.get("authorization", "")
             await _send_error(asked, send, 401, "invalid_api_key", f"Incorrect API key provided: {given}.")
             return
-        fault = next((each for each in self.faults if each.times and asked.path.endswith(each.path)), None)
+        fault = next((each for each in self.faults if each.times and each.strikes(asked)), None)
         if fault is not None and await self._struck(fault, asked, send):
             return
         if asked.path == "/v1/embeddings":

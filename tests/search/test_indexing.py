@@ -282,6 +282,47 @@ async def test_what_the_model_refuses_is_told_and_waits_apart_from_the_others(
     assert await passages(taken.id) == ["Taken"]
 
 
+async def test_a_text_at_which_the_service_fails_keeps_no_other_waiting(
+    acme: Tenant, remote: Adapters, openai: FakeOpenAi
+) -> None:
+    failed = await make(acme, title="x" * 200)
+    async with acme.admin.acting() as actor:
+        taken = [await comments.create(actor, failed.id, body=f"Taken {number}") for number in range(5)]
+    await let_rest(acme, for_s=120.0)
+    openai.fault("fail", status=500, times=1_000, about="x" * 200)
+
+    with acting_for([acme.org_id]):
+        assert await indexing.index_overdue([acme.org_id], remote, most=10) == 6
+        assert await indexing.index_overdue([acme.org_id], remote, most=10) == 0
+
+    assert await pending(acme) == {failed.id}
+    assert [await passages(each.id) for each in taken] == [[each.body] for each in taken]
+
+
+async def test_a_service_that_is_down_is_left_alone_and_the_next_tick_begins_with_other_texts(
+    acme: Tenant, remote: Adapters, openai: FakeOpenAi
+) -> None:
+    task = await make(acme, title="Sign-in fails")
+    async with acme.admin.acting() as actor:
+        for number in range(5):
+            await comments.create(actor, task.id, body=f"Comment {number}")
+    await let_rest(acme, for_s=120.0)
+    waiting = await pending(acme)
+    openai.fault("fail", status=503, times=100)
+
+    with acting_for([acme.org_id]), pytest.raises(Unavailable):
+        await indexing.index_overdue([acme.org_id], remote, most=10)
+
+    assert await pending(acme) == waiting
+    openai.faults.clear()
+    with acting_for([acme.org_id]):
+        assert await indexing.index_overdue([acme.org_id], remote, most=10) == 3
+    await let_rest(acme, for_s=120.0)
+    with acting_for([acme.org_id]):
+        assert await indexing.index_overdue([acme.org_id], remote, most=10) == 3
+    assert await pending(acme) == set()
+
+
 async def test_another_organizations_text_is_not_there(acme: Tenant, globex: Tenant, adapters: Adapters) -> None:
     task = await make(globex, title="Merger")
     await let_rest(globex)
