@@ -21,6 +21,9 @@ MOST_HELD = 1_000
 # Over so many characters a run of the secret is found; who spreads one further may as well spell it in another way.
 MOST_SPREAD = 8_000
 
+# At once: some searches look from each open bracket to the end.
+MOST_JUDGED = 2_000
+
 # Whitespace, and the marks of scripts that have none between words.
 _BORDER = re.compile(r"[\s\u3000-\u3003\u3008-\u3011\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f]")
 _REST = r"""[^\s<>"`\[\]|\u3000-\u3003\u3008-\u3011]*"""
@@ -65,7 +68,9 @@ class Guard:
 
     def feed(self, text: str) -> str:
         """Take some more of what the model says; what of it all can be shown by now."""
-        return self._addresses.feed(self._secret.feed(self._whole(text)))
+        text = self._whole(text)
+        parts = (text[at : at + MOST_JUDGED] for at in range(0, len(text), MOST_JUDGED))
+        return "".join([self._addresses.feed(self._secret.feed(part)) for part in parts])
 
     def end(self) -> str:
         """The rest, once there is no more."""

@@ -94,6 +94,8 @@ async def reindex(
                 await asyncio.sleep(search_ends_s)
                 await _note_lacking(await _organizations(None), model.model)
             await _remove_retired(owner, organizations, say)
+        elif await owner.fetchval("SELECT state <> 'SERVING' FROM search_model WHERE name = $1", model.model):
+            say(f"{model.model} serves nobody until planwire reindex has run for all organizations")
 
 
 @asynccontextmanager

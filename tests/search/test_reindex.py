@@ -214,9 +214,11 @@ async def test_one_organization_alone_is_brought_up_to_date(
     await make(globex, title="Merger")
     await run(adapters)
 
-    await run(remote, slug=acme.slug)
+    assert not any("serves" in line for line in await run(adapters, slug=acme.slug))
+    said = await run(remote, slug=acme.slug)
 
     old, new = adapters.embeddings.model, remote.embeddings.model
+    assert said[-1] == f"{new} serves nobody until planwire reindex has run for all organizations"
     assert set(await vectors(acme)) == {old, new}
     assert set(await vectors(globex)) == {old}
     assert await states() == {old: "SERVING indexed", new: "BUILDING"}
