@@ -33,6 +33,7 @@ from domain.base.settings import Settings
 from domain.search import serving, vectors
 from domain.search.indexing import digest, written
 from domain.search.models import Subject
+from domain.search.reindex import INDEX_MEMORY
 from domain.search.serving import Serving
 
 ORGANIZATIONS = 20
@@ -189,7 +190,7 @@ async def run(settings: Settings, passages: int, searches: int) -> None:
         index = f"search_vector_hnsw_{model.model_id}"
         await owner.execute(f"DROP INDEX {index}")
         organizations = await fill(owner, model, passages, embeddings)
-        await owner.execute("SET maintenance_work_mem = '1GB'; SET max_parallel_maintenance_workers = 0")
+        await owner.execute(f"SET maintenance_work_mem = '{INDEX_MEMORY}'; SET max_parallel_maintenance_workers = 0")
         began = time.perf_counter()
         await owner.execute(
             await owner.fetchval("SELECT search_vector_index($1, $2, '')", model.model_id, model.dimensions)

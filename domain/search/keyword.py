@@ -125,4 +125,5 @@ def _phrase(text: str) -> str:
 
 async def _ranked(statement: Sql) -> list[Ranked]:
     rows = await fetch(statement, _Found)
-    return in_order([Ranked(Subject(row.kind), row.subject_id, row.score) for row in rows])
+    # The first thing that has one word of five says little of the query, however far up it stands.
+    return in_order([Ranked(Subject(row.kind), row.subject_id, row.score, weight=min(row.score, 1.0)) for row in rows])

@@ -26,21 +26,26 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True)
 class Ranked:
-    """One thing in a ranking. `passage_id` is the passage of it that is nearest, where it was found by meaning."""
+    """One thing in a ranking.
+
+    `passage_id` is the passage of it that is nearest, where it was found by meaning; `weight`, from 0 to 1, how much of
+    the query it answers, as far as the list that it stands in can tell.
+    """
 
     subject: Subject
     id: UUID
     score: float
     passage_id: UUID | None = None
+    weight: float = 1.0
 
 
 def fused(rankings: Sequence[Sequence[Ranked]]) -> list[Ranked]:
-    """One ranking out of several, the best first: each place counts 1 / (60 + place), and the sum is the score."""
+    """One ranking out of several, the best first: each place counts weight / (60 + place), and the sum is the score."""
     scores: dict[UUID, float] = {}
     found: dict[UUID, Ranked] = {}
     for ranking in rankings:
         for place, ranked in enumerate(ranking[:MOST_RANKED], start=1):
-            scores[ranked.id] = scores.get(ranked.id, 0.0) + 1 / (FUSION_K + place)
+            scores[ranked.id] = scores.get(ranked.id, 0.0) + ranked.weight / (FUSION_K + place)
             if ranked.id not in found or found[ranked.id].passage_id is None:
                 found[ranked.id] = ranked
     return in_order([Ranked(each.subject, id, scores[id], each.passage_id) for id, each in found.items()])

@@ -35,6 +35,7 @@ TELL_EVERY_S = 2.0
 # A search asks which model serves, embeds its query, and looks: it has ended by then, or has been ended.
 SEARCH_ENDS_S = 15.0
 _REMOVED_AT_ONCE = 5_000
+INDEX_MEMORY = "4GB"
 
 Say = Callable[[str], None]
 
@@ -193,9 +194,9 @@ async def _make_index(owner: Any, name: str, say: Say) -> None:
     if is_valid:
         return
     began = monotonic()
-    # A graph that does not fit takes many times as long; a million vectors of 256 take 900 MB. Several workers would
-    # share it in /dev/shm, of which a container has 64 MB.
-    await owner.execute("SET maintenance_work_mem = '1GB'; SET max_parallel_maintenance_workers = 0")
+    # Once the graph does not fit, each vector takes ten times as long. Only what it needs is taken: 1.1 GB for a
+    # million vectors of 256. Several workers would share it in /dev/shm, of which a container has 64 MB.
+    await owner.execute(f"SET maintenance_work_mem = '{INDEX_MEMORY}'; SET max_parallel_maintenance_workers = 0")
     await owner.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}")
     await owner.execute(
         await owner.fetchval("SELECT search_vector_index($1, $2, 'CONCURRENTLY')", model["id"], model["dimensions"])

@@ -13,9 +13,9 @@ from domain.search.ranking import MOST_RANKED, Ranked, beyond, fused, in_order, 
 IDS = st.lists(st.integers(min_value=1, max_value=400).map(lambda number: UUID(int=number)), unique=True, max_size=300)
 
 
-def ranking(ids: list[UUID], passage: UUID | None = None) -> list[Ranked]:
+def ranking(ids: list[UUID], passage: UUID | None = None, weight: float = 1.0) -> list[Ranked]:
     """The ids in this order."""
-    return [Ranked(Subject.TASK, id, 1.0 - place / 1_000, passage) for place, id in enumerate(ids)]
+    return [Ranked(Subject.TASK, id, 1.0 - place / 1_000, passage, weight) for place, id in enumerate(ids)]
 
 
 def ids_of(ranked: list[Ranked]) -> list[UUID]:
@@ -55,6 +55,15 @@ def test_scores_are_sums_over_the_places() -> None:
 
     assert {each.id: each.score for each in found} == pytest.approx({a: 1 / 61, b: 1 / 62 + 1 / 61, c: 1 / 62})
     assert ids_of(found) == [b, a, c]
+
+
+def test_what_answers_a_part_of_the_query_counts_for_that_part() -> None:
+    a, b, c = (UUID(int=number) for number in (1, 2, 3))
+
+    found = fused([ranking([a, b], weight=0.5), ranking([b, c])])
+
+    assert {each.id: each.score for each in found} == pytest.approx({a: 0.5 / 61, b: 0.5 / 62 + 1 / 61, c: 1 / 62})
+    assert ids_of(found) == [b, c, a]
 
 
 def test_the_passage_is_kept_whichever_list_has_it() -> None:

@@ -2,9 +2,14 @@
 
 import pytest
 
+from domain.base.database import acting_for
 from domain.comments import service as comments
 from domain.projects import service as projects
 from domain.projects.queries import ProjectRow
+from domain.search import keyword
+from domain.search.models import Subject
+from domain.search.scope import Scope
+from domain.search.wanted import wanted
 from domain.tasks import service as tasks
 from domain.tasks import transfer
 from tests.factories import Tenant, make_project, make_task
@@ -143,3 +148,7 @@ async def test_scores_fall_and_compare(acme: Tenant, project: ProjectRow) -> Non
     assert scores == sorted(scores, reverse=True)
     # What has all words is above one, what has some of them below.
     assert [score > 1 for score in scores] == [True, True, False, False]
+    with acting_for([acme.org_id]):
+        ranked = await keyword.by_words(Scope(acme.org_id, tuple(Subject)), wanted("zebra invoice"))
+    # Beside what is found by meaning, the former count whole, and the latter for their part.
+    assert [each.weight for each in ranked] == [1.0, 1.0, *scores[2:]]
