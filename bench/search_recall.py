@@ -83,8 +83,8 @@ def half(vector: Vector) -> bytes:
     return struct.pack(f">HH{len(vector)}e", len(vector), 0, *vector)
 
 
-async def fill(owner: Any, model: Serving, passages: int, embeddings: LocalEmbeddings) -> dict[UUID, int]:
-    """Organization -> its passages."""
+async def fill(owner: Any, model: Serving, passages: int, embeddings: LocalEmbeddings) -> None:
+    """Write as many passages with their vectors."""
     texts, made = Texts(1), {new_id(): size for size in sizes(passages)}
     await owner.set_type_codec("halfvec", schema="public", encoder=half, decoder=lambda value: value, format="binary")
     # Documents are written as they would be, without their being noted as pending.
@@ -100,7 +100,6 @@ async def fill(owner: Any, model: Serving, passages: int, embeddings: LocalEmbed
                 owner, org_id, model, [texts.made(15, 120) for _ in range(min(AT_ONCE, size - start))], embeddings
             )
     await owner.execute("SET session_replication_role = DEFAULT; ANALYZE")
-    return made
 
 
 async def _fill_some(owner: Any, org_id: UUID, model: Serving, texts: list[str], embeddings: LocalEmbeddings) -> None:
@@ -178,7 +177,7 @@ def table(found: list[Class]) -> Iterator[str]:
 
 
 async def run(settings: Settings, passages: int, searches: int) -> None:
-    """Fill, index, measure, print."""
+    """Fill and index, unless that was done before; measure, print."""
     await migrate(settings)
     embeddings = LocalEmbeddings()
     await database.connect(settings)
@@ -186,22 +185,16 @@ async def run(settings: Settings, passages: int, searches: int) -> None:
         await serving.register(embeddings.model, embeddings.dimensions)
         row = await owner.fetchrow("SELECT id, name, dimensions FROM search_model")
         model = Serving(*row)
-        # As after `planwire reindex`, which fills first and makes the index then.
-        index = f"search_vector_hnsw_{model.model_id}"
-        await owner.execute(f"DROP INDEX {index}")
-        organizations = await fill(owner, model, passages, embeddings)
-        await owner.execute(f"SET maintenance_work_mem = '{INDEX_MEMORY}'; SET max_parallel_maintenance_workers = 0")
-        began = time.perf_counter()
-        await owner.execute(
-            await owner.fetchval("SELECT search_vector_index($1, $2, '')", model.model_id, model.dimensions)
-        )
-        took_s = time.perf_counter() - began
-        await owner.execute("VACUUM ANALYZE search_vector")
+        if not await owner.fetchval("SELECT count(*) FROM search_vector"):
+            await _make(owner, model, passages, embeddings)
+        found = await owner.fetch("SELECT org_id, count(*) FROM search_vector GROUP BY org_id ORDER BY 2 DESC")
+        organizations = {row["org_id"]: row["count"] for row in found}
         size, of_table = await owner.fetchrow(
-            "SELECT pg_relation_size($1::text::regclass) / 1e6, pg_relation_size('search_vector') / 1e6", index
+            "SELECT pg_relation_size($1::text::regclass) / 1e6, pg_relation_size('search_vector') / 1e6",
+            index_of(model),
         )
         print(  # noqa: T201
-            f"{passages:,} passages: index {size:,.0f} MB, made in {took_s:,.0f} s; vectors {of_table:,.0f} MB\n"
+            f"{sum(organizations.values()):,} passages: index {size:,.0f} MB; vectors {of_table:,.0f} MB\n"
         )
         for line in table(await measure(owner, organizations, model, searches, embeddings)):
             print(line)  # noqa: T201
@@ -209,14 +202,34 @@ async def run(settings: Settings, passages: int, searches: int) -> None:
     await embeddings.close()
 
 
+async def _make(owner: Any, model: Serving, passages: int, embeddings: LocalEmbeddings) -> None:
+    # As after `planwire reindex`, which fills first and makes the index then.
+    await owner.execute(f"DROP INDEX {index_of(model)}")
+    await fill(owner, model, passages, embeddings)
+    await owner.execute(f"SET maintenance_work_mem = '{INDEX_MEMORY}'; SET max_parallel_maintenance_workers = 0")
+    began = time.perf_counter()
+    await owner.execute(
+        await owner.fetchval("SELECT search_vector_index($1, $2, '')", model.model_id, model.dimensions)
+    )
+    print(f"index made in {time.perf_counter() - began:,.0f} s")  # noqa: T201
+    await owner.execute("VACUUM ANALYZE search_vector")
+    await owner.execute("CHECKPOINT")
+
+
+def index_of(model: Serving) -> str:
+    """The name of the index of the model's vectors."""
+    return f"search_vector_hnsw_{model.model_id}"
+
+
 async def main() -> None:
     """Read the arguments, start the servers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--passages", type=int, default=100_000)
     parser.add_argument("--searches", type=int, default=500, help="of each class of size")
+    parser.add_argument("--data", type=Path, help="keep what was filled in this directory for the next run")
     options = parser.parse_args()
-    with TemporaryDirectory() as directory:
-        async with running_in(Path(directory)) as servers:
+    with TemporaryDirectory() as temporary:
+        async with running_in(options.data or Path(temporary)) as servers:
             await run(servers.settings, options.passages, options.searches)
 
 
