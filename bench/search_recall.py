@@ -30,11 +30,11 @@ from domain.base.database import acting_for
 from domain.base.database_address import owner_connected
 from domain.base.migrate import migrate
 from domain.base.settings import Settings
-from domain.search import serving, vectors
+from domain.search import serving, vector_indexes, vectors
 from domain.search.indexing import digest, written
 from domain.search.models import Subject
-from domain.search.reindex import INDEX_MEMORY
 from domain.search.serving import Serving
+from domain.search.vectors import MOST_COMPARED
 
 ORGANIZATIONS = 20
 # The largest has about half of everything, the smallest a thousandth.
@@ -43,7 +43,11 @@ PASSAGES_OF_A_DOCUMENT = 3
 COUNT = 10
 AT_ONCE = 6_000
 CORPUS = Path(__file__).parent / "search_quality" / "corpus.jsonl"
-CLASSES = ((20_001, "more than 20,000"), (2_001, "2,001 to 20,000"), (0, "up to 2,000"))
+CLASSES = (
+    (MOST_COMPARED + 1, f"more than {MOST_COMPARED:,}"),
+    (2_001, f"2,001 to {MOST_COMPARED:,}"),
+    (0, "up to 2,000"),
+)
 
 
 @dataclass
@@ -185,40 +189,28 @@ async def run(settings: Settings, passages: int, searches: int) -> None:
         await serving.register(embeddings.model, embeddings.dimensions)
         row = await owner.fetchrow("SELECT id, name, dimensions FROM search_model")
         model = Serving(*row)
+        # As after `planwire reindex`, which fills first and makes the indexes then.
         if not await owner.fetchval("SELECT count(*) FROM search_vector"):
-            await _make(owner, model, passages, embeddings)
+            await vector_indexes.drop(owner, model.model_id)
+            await fill(owner, model, passages, embeddings)
         found = await owner.fetch("SELECT org_id, count(*) FROM search_vector GROUP BY org_id ORDER BY 2 DESC")
         organizations = {row["org_id"]: row["count"] for row in found}
-        size, of_table = await owner.fetchrow(
-            "SELECT pg_relation_size($1::text::regclass) / 1e6, pg_relation_size('search_vector') / 1e6",
-            index_of(model),
+        await vector_indexes.make(owner, model, organizations, print)
+        await owner.execute("VACUUM ANALYZE search_vector")
+        await owner.execute("CHECKPOINT")
+        of_all, of_some, of_table = await owner.fetchrow(
+            "SELECT pg_relation_size($1::text::regclass) / 1e6, (SELECT coalesce(sum(pg_relation_size(oid)), 0) "
+            "FROM pg_class WHERE starts_with(relname, $1 || '_')) / 1e6, pg_relation_size('search_vector') / 1e6",
+            vector_indexes.name_of(model.model_id),
         )
         print(  # noqa: T201
-            f"{sum(organizations.values()):,} passages: index {size:,.0f} MB; vectors {of_table:,.0f} MB\n"
+            f"{sum(organizations.values()):,} passages: index of all {of_all:,.0f} MB, own ones {of_some:,.0f} MB; "
+            f"vectors {of_table:,.0f} MB\n"
         )
         for line in table(await measure(owner, organizations, model, searches, embeddings)):
             print(line)  # noqa: T201
     await database.disconnect()
     await embeddings.close()
-
-
-async def _make(owner: Any, model: Serving, passages: int, embeddings: LocalEmbeddings) -> None:
-    # As after `planwire reindex`, which fills first and makes the index then.
-    await owner.execute(f"DROP INDEX {index_of(model)}")
-    await fill(owner, model, passages, embeddings)
-    await owner.execute(f"SET maintenance_work_mem = '{INDEX_MEMORY}'; SET max_parallel_maintenance_workers = 0")
-    began = time.perf_counter()
-    await owner.execute(
-        await owner.fetchval("SELECT search_vector_index($1, $2, '')", model.model_id, model.dimensions)
-    )
-    print(f"index made in {time.perf_counter() - began:,.0f} s")  # noqa: T201
-    await owner.execute("VACUUM ANALYZE search_vector")
-    await owner.execute("CHECKPOINT")
-
-
-def index_of(model: Serving) -> str:
-    """The name of the index of the model's vectors."""
-    return f"search_vector_hnsw_{model.model_id}"
 
 
 async def main() -> None:

@@ -18,11 +18,13 @@ from domain.search.models import ModelState, Subject
 
 # `planwire reindex` and whoever writes vectors take the same: `domain/search/serving.py`.
 MODELS_LOCK = 5_021_998_017
-# As many are compared in 20 ms; where more than these are somebody's, it takes the index less (bench/README.md).
-VECTORS_COMPARED = 20_000
+# So few vectors are compared before documents are looked up one by one.
+VECTORS_FEW = 5_000
 DOCUMENTS_COMPARED = 2_000
 EF_SEARCH = 400
 BREADTH_LEAST = 60
+# To keep more of what is compared costs nearly nothing, and to compare it again as much as before.
+BREADTH_COMPARED = 500
 
 # `migrate` sets it for its session.
 _LANGUAGE = """
@@ -227,7 +229,7 @@ BEGIN
         INSERT INTO public.search_model (id, name, dimensions, state)
         VALUES (known, wanted, wanted_dimensions, CASE WHEN is_first THEN 'SERVING' ELSE 'BUILDING' END);
         IF is_first THEN
-            EXECUTE public.search_vector_index(known, wanted_dimensions, '');
+            EXECUTE public.search_vector_index(known, wanted_dimensions, NULL, '');
         END IF;
     ELSE
         -- Wanted again before all of it was removed: what is still there is right, and the rest is made.
@@ -238,25 +240,28 @@ END
 $$
 """
 
-# Vectors are of length one: the inner product orders them as the cosine does, and is less work.
+# Vectors are of length one: the inner product orders them as the cosine does, and is less work. Of all organizations'
+# vectors, or of one's that has many (`domain/search/reindex.py`).
 _VECTOR_INDEX = """
-CREATE FUNCTION search_vector_index(model smallint, dimensions int, how text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION search_vector_index(model smallint, dimensions int, org uuid, how text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
     SELECT format(
-        'CREATE INDEX %s search_vector_hnsw_%s ON public.search_vector '
-        'USING hnsw ((embedding::public.halfvec(%s)) public.halfvec_ip_ops) WHERE model_id = %s',
-        how, model, dimensions, model)
+        'CREATE INDEX %s search_vector_hnsw_%s%s ON public.search_vector '
+        'USING hnsw ((embedding::public.halfvec(%s)) public.halfvec_ip_ops) WHERE model_id = %s%s',
+        how, model, '_' || replace(org::text, '-', ''), dimensions, model, ' AND org_id = ' || quote_literal(org))
 $$
 """
 
-# The nearest passage of each of the `most` nearest documents. Where few can be meant, all are compared: those of the
-# organization, or of the documents in question. Else the index is walked, and on and on where what it gives is somebody
-# else's or not meant; it ends before it has seen everything, and where that was too early all are compared after all.
-# Several passages may be one document's, so more are looked for than are asked for. `OFFSET 0` has the documents looked
-# up one by one in the order of distance, as far as the limit. Each statement is planned for its values, and says itself
-# which model's index it is.
+# The nearest passage of each of the `most` nearest documents. Where few can be meant, all are compared: up to `few` of
+# the organization, or those of the documents in question. Else an index is walked, the organization's own where it has one, and
+# on and on where what it gives is somebody else's or not meant; it ends before it has seen everything, and where that
+# was too early all are compared after all. Several passages may be one document's, so more are looked for than are
+# asked for; of what is compared the nearest alone are looked up, and `kind` is null where they are not meant. `OFFSET 0`
+# keeps the index out of what is compared, and has documents looked up one by one in the order of what is walked. Each
+# statement is planned for its values, and says itself whose and which model's index it may use.
 _NEAREST = f"""
 CREATE FUNCTION search_nearest(
-    org uuid, model smallint, dimensions int, wanted text, kinds text[], project uuid, most int)
+    org uuid, model smallint, dimensions int, wanted text, kinds text[], project uuid, most int, few int)
 RETURNS TABLE (subject_id uuid, kind text, passage_id uuid, distance double precision)
 LANGUAGE plpgsql STABLE SET hnsw.iterative_scan = relaxed_order SET hnsw.ef_search = {EF_SEARCH} AS $$
 #variable_conflict use_column
@@ -264,16 +269,16 @@ DECLARE
     away text := format(
         '(v.embedding::public.halfvec(%s) OPERATOR(public.<#>) %L::public.halfvec(%s))', dimensions, wanted, dimensions);
     meant text := 'd.org_id = $1 AND NOT d.archived AND d.kind = ANY($2) AND ($3 IS NULL OR d.project_id = $3)';
-    own text := format('v.org_id = $1 AND v.model_id = %s', model);
+    own text := format('v.org_id = %L AND v.model_id = %s', org, model);
     walked text := format(
-        'SELECT d.subject_id, d.kind, v.passage_id, %s AS away FROM public.search_vector v '
-        'JOIN public.search_document d ON d.subject_id = v.subject_id WHERE %s AND %s ORDER BY %s LIMIT $4',
-        away, own, meant, away);
+        'SELECT v.subject_id, d.kind, v.passage_id, %s AS away FROM public.search_vector v CROSS JOIN LATERAL ('
+        'SELECT d.kind FROM public.search_document d WHERE d.subject_id = v.subject_id AND %s OFFSET 0) d '
+        'WHERE %s ORDER BY %s LIMIT $4',
+        away, meant, own, away);
     compared text := format(
-        'SELECT d.subject_id, d.kind, v.passage_id, v.away FROM ('
+        'SELECT v.subject_id, d.kind, v.passage_id, v.away FROM (SELECT * FROM ('
         'SELECT v.subject_id, v.passage_id, %s AS away FROM public.search_vector v WHERE %s OFFSET 0) v '
-        'CROSS JOIN LATERAL (SELECT * FROM public.search_document d WHERE d.subject_id = v.subject_id AND %s OFFSET 0) d '
-        'ORDER BY v.away LIMIT $4',
+        'ORDER BY v.away LIMIT $4) v LEFT JOIN public.search_document d ON d.subject_id = v.subject_id AND %s',
         away, own, meant);
     narrow text := format(
         'SELECT d.subject_id, d.kind, v.passage_id, %s AS away FROM public.search_document d '
@@ -282,6 +287,8 @@ DECLARE
         away, own, meant);
     way text := walked;
     breadth int := greatest(3 * most, {BREADTH_LEAST});
+    vectors int := (SELECT count(*) FROM (SELECT FROM public.search_vector v
+        WHERE v.org_id = org AND v.model_id = model LIMIT few + 1) AS some_vectors);
     passages int;
     documents int;
     nearest uuid[];
@@ -289,17 +296,19 @@ DECLARE
     of_kinds text[];
     distances double precision[];
 BEGIN
-    IF (SELECT count(*) <= {VECTORS_COMPARED} FROM (SELECT FROM public.search_vector v
-            WHERE v.org_id = org AND v.model_id = model LIMIT {VECTORS_COMPARED} + 1) AS some_vectors) THEN
-        way := compared;
-    ELSIF (project IS NOT NULL OR cardinality(kinds) < 3) AND (SELECT count(*) <= {DOCUMENTS_COMPARED} FROM (
+    IF vectors > {VECTORS_FEW} AND (project IS NOT NULL OR cardinality(kinds) < 3) AND (
+            SELECT count(*) <= {DOCUMENTS_COMPARED} FROM (
             SELECT FROM public.search_document d WHERE d.org_id = org AND d.kind = ANY(kinds)
             AND (project IS NULL OR d.project_id = project) LIMIT {DOCUMENTS_COMPARED} + 1) AS some_documents) THEN
         way := narrow;
+    ELSIF vectors <= few THEN
+        way := compared;
+        breadth := greatest(breadth, {BREADTH_COMPARED});
     END IF;
     LOOP
         EXECUTE 'WITH near AS MATERIALIZED (' || way || '), '
-            'of_documents AS (SELECT DISTINCT ON (subject_id) * FROM near ORDER BY subject_id, away, passage_id), '
+            'of_documents AS (SELECT DISTINCT ON (subject_id) * FROM near WHERE kind IS NOT NULL '
+            'ORDER BY subject_id, away, passage_id), '
             'best AS (SELECT * FROM of_documents ORDER BY away, subject_id LIMIT $5) '
             'SELECT (SELECT count(*) FROM near), count(*), array_agg(subject_id ORDER BY away, subject_id), '
             'array_agg(kind ORDER BY away, subject_id), array_agg(passage_id ORDER BY away, subject_id), '

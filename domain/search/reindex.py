@@ -4,7 +4,7 @@ Every document is brought to what its text and the models say now; what is right
 interrupted goes on quickly when it is begun again. Then, where the model of the settings does not serve yet:
 - its vectors are all there: those of old documents were made just now, and jobs have written those of changed ones
   beside the old model's since it was registered; what workers that still have other settings wrote is noted after it;
-- its index is made, while writes go on;
+- its indexes are made, while writes go on;
 - one transaction lets it serve, and raises the version of every organization, so that no search finds older results;
 - the old model's vectors and index go, once nobody can be in the midst of a search in them.
 A crash before the switch leaves the old model serving; after it, the new one, and the next run removes the rest.
@@ -13,7 +13,7 @@ Another language of words is the one thing that others wait for: the column is m
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from time import monotonic
@@ -26,18 +26,17 @@ from domain.base.database_address import owner_connected
 from domain.base.migrate import check_language
 from domain.base.settings import Settings
 from domain.base.sql import Row, sql
-from domain.search import indexing, serving
+from domain.search import indexing, serving, vector_indexes
 from domain.search.indexing import TOGETHER
-from domain.search.serving import MODELS_LOCK
+from domain.search.serving import MODELS_LOCK, Serving
+from domain.search.vector_indexes import Say
+from domain.search.vectors import MOST_COMPARED
 
 _LOCK = 5_021_998_018
 TELL_EVERY_S = 2.0
 # A search asks which model serves, embeds its query, and looks: it has ended by then, or has been ended.
 SEARCH_ENDS_S = 15.0
 _REMOVED_AT_ONCE = 5_000
-INDEX_MEMORY = "4GB"
-
-Say = Callable[[str], None]
 
 
 class CannotReindex(Exception):
@@ -71,7 +70,13 @@ class _Progress:
 
 
 async def reindex(
-    settings: Settings, adapters: Adapters, *, say: Say, slug: str | None = None, search_ends_s: float = SEARCH_ENDS_S
+    settings: Settings,
+    adapters: Adapters,
+    *,
+    say: Say,
+    slug: str | None = None,
+    search_ends_s: float = SEARCH_ENDS_S,
+    own_from: int = MOST_COMPARED,
 ) -> None:
     """Make the index anew, of all organizations or of one; `say` gets lines about it.
 
@@ -89,7 +94,8 @@ async def reindex(
         organizations = await _organizations(slug)
         await _bring_all(organizations, adapters, say)
         if slug is None:
-            await _make_index(owner, model.model, say)
+            row = await owner.fetchrow("SELECT id, name, dimensions FROM search_model WHERE name = $1", model.model)
+            await vector_indexes.make(owner, Serving(*row), organizations, say, own_from=own_from)
             if await _switch(model.model):
                 say(f"{model.model} serves from now on")
                 await asyncio.sleep(search_ends_s)
@@ -186,24 +192,6 @@ async def _bring_organization(org_id: UUID, adapters: Adapters, progress: _Progr
         progress.tell()
 
 
-async def _make_index(owner: Any, name: str, say: Say) -> None:
-    """The index of the model's vectors, unless it is there. One that was interrupted is made again."""
-    model = await owner.fetchrow("SELECT id, dimensions FROM search_model WHERE name = $1", name)
-    index = f"search_vector_hnsw_{model['id']}"
-    is_valid = await owner.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)", index)
-    if is_valid:
-        return
-    began = monotonic()
-    # Once the graph does not fit, each vector takes ten times as long. Only what it needs is taken: 1.1 GB for a
-    # million vectors of 256. Several workers would share it in /dev/shm, of which a container has 64 MB.
-    await owner.execute(f"SET maintenance_work_mem = '{INDEX_MEMORY}'; SET max_parallel_maintenance_workers = 0")
-    await owner.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}")
-    await owner.execute(
-        await owner.fetchval("SELECT search_vector_index($1, $2, 'CONCURRENTLY')", model["id"], model["dimensions"])
-    )
-    say(f"the index of {name} made in {monotonic() - began:,.0f} s")
-
-
 async def _switch(name: str) -> bool:
     """Let the model serve, and no other; whether it did not yet. Whoever writes vectors has ended, or comes after."""
     async with system(Door.SEARCH_SWITCH) as connection:
@@ -240,7 +228,7 @@ async def _note_lacking(organizations: Iterable[UUID], name: str) -> None:
 async def _remove_retired(owner: Any, organizations: Iterable[UUID], say: Say) -> None:
     """Remove the models that are retired, with their vectors and indexes."""
     for model in await owner.fetch("SELECT id, name FROM search_model WHERE state = 'RETIRED'"):
-        await owner.execute(f"DROP INDEX CONCURRENTLY IF EXISTS search_vector_hnsw_{model['id']}")
+        await vector_indexes.drop(owner, model["id"])
         removed = 0
         for org_id in organizations:
             with acting_for([org_id]):

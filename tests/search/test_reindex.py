@@ -14,6 +14,7 @@ from domain.base.errors import Unavailable
 from domain.base.settings import Settings
 from domain.projects import queries as projects
 from domain.search import indexing, reindex, serving
+from domain.search.vector_indexes import name_of
 from tests import factories
 from tests.factories import Tenant, make_task, make_tenant
 from tests.openai.server import DIMENSIONS, FakeOpenAi
@@ -24,7 +25,7 @@ from tests.search.test_indexing import change, let_rest, make, pending, version
 @pytest.fixture(autouse=True)
 async def only(models: None) -> None:
     """Texts that other tests left in this database are none to be indexed: there may be thousands."""
-    await factories.execute("DELETE FROM search_document")
+    await factories.execute("TRUNCATE search_document CASCADE")
 
 
 async def run(adapters: Adapters, **options: Any) -> list[str]:
@@ -224,6 +225,41 @@ async def test_one_organization_alone_is_brought_up_to_date(
     assert await states() == {old: "SERVING indexed", new: "BUILDING"}
     with pytest.raises(reindex.CannotReindex, match="there is no organization nobody"):
         await run(adapters, slug="nobody")
+
+
+async def test_who_has_many_has_an_index_of_its_own_as_long_as_that_is_so(
+    acme: Tenant, globex: Tenant, adapters: Adapters, remote: Adapters
+) -> None:
+    tasks = [await make(acme, title=f"Sign-in fails for {number}") for number in range(3)]
+    await make(globex, title="Merger")
+
+    async def own() -> dict[str, bool]:
+        rows = await factories.rows(
+            "SELECT relname, indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
+            "WHERE relname LIKE 'search_vector_hnsw_%\\_%' ORDER BY 1"
+        )
+        return {row["relname"]: row["indisvalid"] for row in rows}
+
+    # Each task has a project.
+    said = await run(adapters, own_from=5)
+    (name,) = made = await own()
+    assert (name, made[name]) == (name_of(1, acme.org_id), True)
+    assert any(
+        line.startswith(f"the index of {adapters.embeddings.model} of organization {acme.org_id}") for line in said
+    )
+    # As it is when it was interrupted.
+    await factories.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = $1::text::regclass", name)
+    await run(adapters, own_from=6)
+    assert await own() == {name: False}
+    await run(adapters, own_from=5)
+    assert await own() == {name: True}
+
+    await run(remote, own_from=5)
+    assert list(await own()) == [name_of(2, acme.org_id)]
+    for task in tasks:
+        await factories.execute("DELETE FROM search_document WHERE subject_id = $1", task.id)
+    await run(remote, own_from=6)
+    assert await own() == {}
 
 
 async def test_two_at_once_are_one(acme: Tenant, settings: Settings, adapters: Adapters) -> None:

@@ -3,17 +3,20 @@
 import math
 import random
 from array import array
+from functools import partial
 from uuid import UUID
 
 import pytest
 
 from domain.adapters.embeddings import Vector, unit
 from domain.adapters.wiring import Adapters
-from domain.base.database import acting_for
+from domain.base.database import acting_for, fetch, tx
+from domain.base.sql import Row, sql
 from domain.comments import service as comments
 from domain.search import indexing, serving, vectors
 from domain.search.models import Subject
 from domain.search.serving import Serving
+from domain.search.vector_indexes import name_of
 from domain.tasks import service as tasks
 from tests import factories
 from tests.factories import Tenant, make_project, make_task
@@ -22,8 +25,8 @@ pytestmark = pytest.mark.usefixtures("models")
 
 EVERY = list(Subject)
 DIMENSIONS = 8
-# One more than are compared one by one.
-MANY = 20_001
+# As if more than these were too many to compare.
+FEW = 1_000
 
 
 async def served() -> Serving:
@@ -107,33 +110,79 @@ async def test_ten_asked_are_ten_found_by_the_index_too(acme: Tenant, globex: Te
     await serving.register("of-a-test", DIMENSIONS)
     with acting_for([acme.org_id]):
         model = await served()
-    await factories.execute(f"DROP INDEX search_vector_hnsw_{model.model_id}")
-    await make_vectors(acme, model, MANY, "TASK")
+    of_all, own = name_of(model.model_id), name_of(model.model_id, acme.org_id)
+    await factories.execute(f"DROP INDEX {of_all}")
+    await make_vectors(acme, model, 12_000, "TASK")
     await make_vectors(acme, model, 30, "PROJECT")
-    await make_vectors(globex, model, MANY, "TASK")
-    await factories.execute(f"SELECT setseed(0.5); {await index_statement(model)}; ANALYZE search_vector")
+    await make_vectors(globex, model, 4_000, "TASK")
+
+    for index, org_id in ((of_all, None), (own, acme.org_id)):
+        await make_index(model, org_id)
+        assert await found_of_ten(acme, model) >= 0.95
+        assert await walks(acme, model, index)
+
+
+async def found_of_ten(tenant: Tenant, model: Serving) -> float:
+    """Of the ten nearest, how many are found; ten are in any case."""
     generator = random.Random(1)  # noqa: S311  # no secret
     right = 0
+    async with tenant.admin.acting() as actor:
+        asked = partial(vectors.nearest, actor, tenant.org_id, serving=model, count=10, compared=FEW)
+        for _ in range(10):
+            wanted = unit([generator.gauss(0, 1) for _ in range(DIMENSIONS)])
+            found = await asked(wanted, kinds=EVERY)
+            assert len({near.subject_id for near in found}) == 10
+            right += len({near.subject_id for near in found} & await compared(tenant, model, wanted, 10))
+            # Few of many, which the walk would hardly meet.
+            few = await asked(wanted, kinds=[Subject.PROJECT])
+            assert [near.kind for near in few] == [Subject.PROJECT] * 10
+    return right / 100
+
+
+async def make_index(model: Serving, org_id: UUID | None) -> None:
+    """The model's index, or the organization's own."""
+    (row,) = await factories.rows(
+        "SELECT search_vector_index($1::smallint, $2, $3, '') AS text", model.model_id, model.dimensions, org_id
+    )
+    await factories.execute(f"SELECT setseed(0.5); {row['text']}; ANALYZE search_vector")
+
+
+async def walks(tenant: Tenant, model: Serving, index: str) -> bool:
+    """Whether a search of the tenant reads the index."""
+    async with tenant.admin.acting() as actor, tx():
+        wanted = unit([1.0] * DIMENSIONS)
+        await vectors.nearest(actor, tenant.org_id, wanted, serving=model, kinds=EVERY, count=10, compared=FEW)
+        (row,) = await fetch(sql("SELECT pg_stat_get_xact_numscans({}::text::regclass) AS scans", index), Row)
+        return bool(row["scans"])
+
+
+async def test_what_is_put_away_crowds_nothing_out(acme: Tenant) -> None:
+    await serving.register("of-a-test", DIMENSIONS)
+    with acting_for([acme.org_id]):
+        model = await served()
+    # More than are looked up at first.
+    await make_vectors(acme, model, 2_000, "TASK")
+    await factories.execute(
+        "UPDATE search_document SET archived = true WHERE org_id = $1 AND subject_id <> ALL(ARRAY("
+        "SELECT subject_id FROM search_document WHERE org_id = $1 ORDER BY subject_id LIMIT 10))",
+        acme.org_id,
+    )
+    kept = {
+        row["subject_id"]
+        for row in await factories.rows(
+            "SELECT subject_id FROM search_document WHERE org_id = $1 AND NOT archived", acme.org_id
+        )
+    }
 
     async with acme.admin.acting() as actor:
-        for _ in range(20):
-            wanted = unit([generator.gauss(0, 1) for _ in range(DIMENSIONS)])
-            found = await vectors.nearest(actor, acme.org_id, wanted, serving=model, kinds=EVERY, count=10)
-            assert len({near.subject_id for near in found}) == 10
-            right += len({near.subject_id for near in found} & await compared(acme, model, wanted, 10))
-            # Few of many, which the walk would hardly meet.
-            few = await vectors.nearest(actor, acme.org_id, wanted, serving=model, kinds=[Subject.PROJECT], count=10)
-            assert [near.kind for near in few] == [Subject.PROJECT] * 10
+        wanted = unit([1.0] * DIMENSIONS)
+        ten, all_ = [
+            await vectors.nearest(actor, acme.org_id, wanted, serving=model, kinds=EVERY, count=count)
+            for count in (10, 200)
+        ]
 
-    assert right / 200 >= 0.95
-
-
-async def index_statement(model: Serving) -> str:
-    """What makes the model's index."""
-    (row,) = await factories.rows(
-        "SELECT search_vector_index($1::smallint, $2, '') AS text", model.model_id, model.dimensions
-    )
-    return str(row["text"])
+    assert {near.subject_id for near in ten} == {near.subject_id for near in all_} == kept
+    assert len(kept) == 10
 
 
 async def make_vectors(tenant: Tenant, model: Serving, count: int, kind: str) -> None:

@@ -1,0 +1,90 @@
+"""The indexes of vectors: one of each model, and one more of each organization that has many.
+
+HNSW knows no organizations: a walk through everybody's vectors for one of many meets mostly what is somebody else's. In
+an index of its own everything that it meets is its own. PostgreSQL takes the smaller of two that serve. Who has few
+needs neither: all of them are compared.
+"""
+
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from domain.base.database import acting_for, fetch_value
+from domain.base.sql import sql
+from domain.search.serving import Serving
+from domain.search.vectors import MOST_COMPARED
+
+MEMORY = "4GB"
+"""What making an index may take. Only what it needs is taken: 1.1 GB for a million vectors of 256."""
+
+Say = Callable[[str], None]
+
+
+async def make(
+    owner: Any, model: Serving, organizations: Iterable[UUID], say: Say, *, own_from: int = MOST_COMPARED
+) -> None:
+    """Make what is missing of the model's, while writes go on, and drop those of who has not half as many any more.
+
+    `owner` is a connection of the owner's in no transaction. One that was interrupted is made again. Raises
+    Unavailable; Timeout.
+    """
+    await _make(owner, model, None, f"the index of {model.name}", say)
+    has = {org_id: await _count(org_id, model, own_from + 1) for org_id in organizations}
+    for org_id, count in has.items():
+        if count > own_from:
+            await _make(owner, model, org_id, f"the index of {model.name} of organization {org_id}", say)
+    kept = {name_of(model.model_id, org_id) for org_id, count in has.items() if count > own_from // 2}
+    for name in await _names(owner, f"{name_of(model.model_id)}_"):
+        if name not in kept:
+            await owner.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+
+
+async def drop(owner: Any, model_id: int) -> None:
+    """Drop all of the model's."""
+    for name in await _names(owner, f"{name_of(model_id)}_"):
+        await owner.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+    await owner.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name_of(model_id)}")
+
+
+def name_of(model_id: int, org_id: UUID | None = None) -> str:
+    """What `search_vector_index` calls it."""
+    return f"search_vector_hnsw_{model_id}{'' if org_id is None else f'_{org_id.hex}'}"
+
+
+async def _make(owner: Any, model: Serving, org_id: UUID | None, what: str, say: Say) -> None:
+    name = name_of(model.model_id, org_id)
+    if await owner.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)", name):
+        return
+    began = monotonic()
+    # Once the graph does not fit, each vector takes ten times as long. Several workers would share it in /dev/shm, of
+    # which a container has 64 MB.
+    await owner.execute(f"SET maintenance_work_mem = '{MEMORY}'; SET max_parallel_maintenance_workers = 0")
+    await owner.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+    await owner.execute(
+        await owner.fetchval(
+            "SELECT search_vector_index($1, $2, $3, 'CONCURRENTLY')", model.model_id, model.dimensions, org_id
+        )
+    )
+    say(f"{what} made in {monotonic() - began:,.0f} s")
+
+
+async def _count(org_id: UUID, model: Serving, most: int) -> int:
+    """How many vectors the organization has, counted up to `most`."""
+    counted = sql(
+        "SELECT count(*) FROM (SELECT FROM search_vector WHERE org_id = {} AND model_id = {} LIMIT {}) AS some_vectors",
+        org_id,
+        model.model_id,
+        most,
+    )
+    with acting_for([org_id]):
+        found: int = await fetch_value(counted)
+        return found
+
+
+async def _names(owner: Any, beginning: str) -> list[str]:
+    """Of the indexes that are called so, whole or not."""
+    found = await owner.fetch(
+        "SELECT relname FROM pg_class WHERE relkind = 'i' AND starts_with(relname, $1) ORDER BY relname", beginning
+    )
+    return [row["relname"] for row in found]
