@@ -206,9 +206,11 @@ async def prepare(settings: Settings, passages: int) -> None:
     """Fill and index, unless that was done before: as after `planwire reindex`, which makes the indexes last."""
     await migrate(settings)
     async with connected(settings) as (owner, embeddings, model):
-        if not await owner.fetchval("SELECT count(*) FROM search_vector"):
+        if not (found := await sizes_of(owner)):
             await vector_indexes.drop(owner, model.model_id)
             await fill(owner, model, passages, embeddings)
+        elif list(found.values()) != sizes(passages):
+            raise SystemExit(f"--data has {sum(found.values()):,} passages, and not what {passages:,} come to")
         await vector_indexes.make(owner, model, list(await sizes_of(owner)), print)
         await owner.execute("VACUUM ANALYZE search_vector")
         # At the next start. A walk that asks the kernel for each page takes twice as long.

@@ -52,7 +52,7 @@ async def charge(org_id: UUID, usage: Usage) -> None:
 
     The organization has to be one of the tenant's. Raises Unavailable; Timeout.
     """
-    # What is given back after the month's end was charged to the month before: the new one is not longer for it.
+    # What is given back after the month's end was charged to the month before: the new one has no less than nothing.
     charging = (
         "INSERT INTO ai_usage (id, org_id, month, tokens) VALUES ({}, {}, {}, greatest({}::bigint, 0)) "
         "ON CONFLICT (org_id, month) DO UPDATE SET tokens = greatest(ai_usage.tokens + {}::bigint, 0) RETURNING tokens"

@@ -21,7 +21,7 @@ MODELS_LOCK = 5_021_998_017
 # So few vectors are compared before documents are looked up one by one.
 VECTORS_FEW = 5_000
 DOCUMENTS_COMPARED = 2_000
-EF_SEARCH = 400
+EF_SEARCH = 600
 BREADTH_LEAST = 60
 # To keep more of what is compared costs nearly nothing, and to compare it again as much as before.
 BREADTH_COMPARED = 500
@@ -241,7 +241,7 @@ $$
 """
 
 # Vectors are of length one: the inner product orders them as the cosine does, and is less work. Of all organizations'
-# vectors, or of one's that has many (`domain/search/reindex.py`).
+# vectors, or of one's that has many (`domain/search/vector_indexes.py`).
 _VECTOR_INDEX = """
 CREATE FUNCTION search_vector_index(model smallint, dimensions int, org uuid, how text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$

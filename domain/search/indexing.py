@@ -132,20 +132,24 @@ async def index_overdue(org_ids: Sequence[UUID], adapters: Adapters, *, most: in
 async def _bring_one_by_one(subject_ids: Sequence[UUID], adapters: Adapters) -> None:
     """Bring what the models take of what they failed at together: some services fail at a text that is too long.
 
-    Raises Unavailable when they fail at the first few as well.
+    Raises Unavailable when they fail at several in a row, which is not for the texts.
     """
-    failed, is_answered = [], False
+    in_a_row: list[UUID] = []
     for subject_id in subject_ids:
         try:
-            failed += (await bring_what_is_taken([subject_id], adapters)).refused
-            is_answered = True
+            brought = await bring_what_is_taken([subject_id], adapters)
         except Unavailable:
-            failed.append(subject_id)
-            if not is_answered and len(failed) == min(_FAILURES_OF_A_SERVICE, len(subject_ids)):
+            in_a_row.append(subject_id)
+            if len(in_a_row) == min(_FAILURES_OF_A_SERVICE, len(subject_ids)):
                 # The next tick begins with others.
-                await _put_off(failed, OVERDUE_AFTER)
+                await _put_off(in_a_row, OVERDUE_AFTER)
                 raise
-    await _put_off(failed, _REFUSED_PAUSE)
+            continue
+        if brought.vectors or brought.refused:
+            # It is there, and fails at those before this one alone.
+            await _put_off([*in_a_row, *brought.refused], _REFUSED_PAUSE)
+            in_a_row = []
+    await _put_off(in_a_row, OVERDUE_AFTER)
 
 
 async def _put_off(subject_ids: Sequence[UUID], pause: timedelta) -> None:

@@ -15,8 +15,9 @@ from domain.base.sql import sql
 from domain.search.serving import Serving
 from domain.search.vectors import MOST_COMPARED
 
-MEMORY = "4GB"
-"""What making an index may take. Only what it needs is taken: 1.1 GB for a million vectors of 256."""
+MEMORY = "2GB"
+"""What making an index may take of the database's machine. Only what it needs is taken: 1.1 GB for a million vectors of
+256."""
 
 Say = Callable[[str], None]
 
@@ -36,7 +37,7 @@ async def make(
             await _make(owner, model, org_id, f"the index of {model.name} of organization {org_id}", say)
     kept = {name_of(model.model_id, org_id) for org_id, count in has.items() if count > own_from // 2}
     for name in await _names(owner, f"{name_of(model.model_id)}_"):
-        if name not in kept:
+        if name not in kept or not await _is_whole(owner, name):
             await owner.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
 
 
@@ -54,7 +55,7 @@ def name_of(model_id: int, org_id: UUID | None = None) -> str:
 
 async def _make(owner: Any, model: Serving, org_id: UUID | None, what: str, say: Say) -> None:
     name = name_of(model.model_id, org_id)
-    if await owner.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)", name):
+    if await _is_whole(owner, name):
         return
     began = monotonic()
     # Once the graph does not fit, each vector takes ten times as long. Several workers would share it in /dev/shm, of
@@ -67,6 +68,13 @@ async def _make(owner: Any, model: Serving, org_id: UUID | None, what: str, say:
         )
     )
     say(f"{what} made in {monotonic() - began:,.0f} s")
+
+
+async def _is_whole(owner: Any, name: str) -> bool:
+    found: bool | None = await owner.fetchval(
+        "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)", name
+    )
+    return bool(found)
 
 
 async def _count(org_id: UUID, model: Serving, most: int) -> int:

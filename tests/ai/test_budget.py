@@ -66,7 +66,7 @@ async def test_nothing_is_asked_once_the_month_is_spent_and_the_next_one_begins_
     assert fault.message == "The plan has 50,000 AI tokens a month; 50,007 are used. The next month begins by UTC."
 
 
-async def test_what_is_given_back_in_the_next_month_does_not_make_it_longer(acme: Tenant) -> None:
+async def test_no_month_has_less_than_nothing(acme: Tenant) -> None:
     last = datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC)
     with acting_for([acme.org_id]), frozen(last):
         await budget.charge(acme.org_id, used(100))

@@ -299,6 +299,27 @@ async def test_a_text_at_which_the_service_fails_keeps_no_other_waiting(
     assert [await passages(each.id) for each in taken] == [[each.body] for each in taken]
 
 
+async def test_a_service_that_goes_down_in_the_midst_is_asked_for_few_more(
+    acme: Tenant, remote: Adapters, openai: FakeOpenAi
+) -> None:
+    first = await make(acme, title="Sign-in fails")
+    async with acme.admin.acting() as actor:
+        others = [await comments.create(actor, first.id, body=f"x{'x' * 200} {number}") for number in range(6)]
+    await let_rest(acme, for_s=120.0)
+    openai.fault("fail", status=503, times=1_000, about="x" * 200)
+
+    with acting_for([acme.org_id]), pytest.raises(Unavailable):
+        await indexing.index_overdue([acme.org_id], remote, most=10)
+
+    assert await pending(acme) == {each.id for each in others}
+    # None of them waits for an hour.
+    openai.faults.clear()
+    await let_rest(acme, for_s=120.0)
+    with acting_for([acme.org_id]):
+        assert await indexing.index_overdue([acme.org_id], remote, most=10) == 6
+    assert await pending(acme) == set()
+
+
 async def test_a_service_that_is_down_is_left_alone_and_the_next_tick_begins_with_other_texts(
     acme: Tenant, remote: Adapters, openai: FakeOpenAi
 ) -> None:

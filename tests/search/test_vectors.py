@@ -127,15 +127,17 @@ async def found_of_ten(tenant: Tenant, model: Serving) -> float:
     generator = random.Random(1)  # noqa: S311  # no secret
     right = 0
     async with tenant.admin.acting() as actor:
-        asked = partial(vectors.nearest, actor, tenant.org_id, serving=model, count=10, compared=FEW)
+        asked = partial(vectors.nearest, actor, tenant.org_id, serving=model, count=10)
         for _ in range(10):
             wanted = unit([generator.gauss(0, 1) for _ in range(DIMENSIONS)])
-            found = await asked(wanted, kinds=EVERY)
+            found = await asked(wanted, kinds=EVERY, compared=FEW)
             assert len({near.subject_id for near in found}) == 10
             right += len({near.subject_id for near in found} & await compared(tenant, model, wanted, 10))
-            # Few of many, which the walk would hardly meet.
-            few = await asked(wanted, kinds=[Subject.PROJECT])
-            assert [near.kind for near in few] == [Subject.PROJECT] * 10
+            # Few of many, which the walk hardly meets; and which are looked up one by one.
+            for most in (FEW, 6_000):
+                few = await asked(wanted, kinds=[Subject.PROJECT], compared=most)
+                assert [near.kind for near in few] == [Subject.PROJECT] * 10
+                assert [near.subject_id for near in few] == await compared_projects(tenant, model, wanted)
     return right / 100
 
 
@@ -205,12 +207,23 @@ async def make_vectors(tenant: Tenant, model: Serving, count: int, kind: str) ->
 
 async def compared(tenant: Tenant, model: Serving, wanted: Vector, count: int) -> set[UUID]:
     """The nearest, all compared."""
+    return set(await _compared(tenant, model, wanted, count, EVERY))
+
+
+async def compared_projects(tenant: Tenant, model: Serving, wanted: Vector) -> list[UUID]:
+    """The ten nearest projects, in order, all compared."""
+    return await _compared(tenant, model, wanted, 10, [Subject.PROJECT])
+
+
+async def _compared(tenant: Tenant, model: Serving, wanted: Vector, count: int, kinds: list[Subject]) -> list[UUID]:
     rows = await factories.rows(
-        "SELECT subject_id FROM search_vector WHERE org_id = $1 AND model_id = $2 "
+        "SELECT subject_id FROM search_vector JOIN search_document USING (org_id, subject_id) "
+        "WHERE org_id = $1 AND model_id = $2 AND kind = ANY($5::text[]) "
         "ORDER BY (embedding <#> $3::text::halfvec) + 0 LIMIT $4",
         tenant.org_id,
         model.model_id,
         indexing.written(array("f", wanted)),
         count,
+        [kind.value for kind in kinds],
     )
-    return {row["subject_id"] for row in rows}
+    return [row["subject_id"] for row in rows]
