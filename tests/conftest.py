@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import asyncpg
 import pytest
-import uvicorn
 from xdist.remote import Producer
 from xdist.scheduler import LoadGroupScheduling
 
@@ -22,6 +21,7 @@ from graph.server import calm_collector, configuration
 from tests import client, factories
 from tests.compiler import referee
 from tests.factories import Tenant
+from tests.ports import Server
 
 # Files whose tests one process runs, by the name that they have together. They share what takes long to start, or
 # measure what the machine is busy with.
@@ -133,7 +133,7 @@ async def address(settings: Settings, adapters: Adapters) -> AsyncIterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
     app = create_app(settings)
     # Its own start would connect to the database a second time.
-    server = uvicorn.Server(configuration(app, settings, lifespan=False))
+    server = Server(configuration(app, settings, lifespan=False))
     async with app.state.live.running():
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         yield f"127.0.0.1:{listener.getsockname()[1]}"

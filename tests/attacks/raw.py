@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import structlog
-import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from domain.base.settings import Settings
 from graph.server import configuration
 from graph.server_http import HttpProtocol
+from tests.ports import Server
 
 # Only a test that fails waits for so long.
 PATIENCE_S = 20.0
@@ -148,7 +148,7 @@ class Running:
     """A server in this process."""
 
     address: str
-    server: uvicorn.Server
+    server: Server
 
     @property
     def connections(self) -> set[Any]:
@@ -166,7 +166,7 @@ async def running(
     config.http = http
     for name, value in options.items():
         setattr(config, name, value)
-    server = uvicorn.Server(config)
+    server = Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield Running(f"127.0.0.1:{listener.getsockname()[1]}", server)

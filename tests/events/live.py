@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import uvicorn
 
 from domain.base import telemetry
 from domain.base.clock import new_id
@@ -22,6 +21,7 @@ from graph.app import create_app
 from graph.base.limits import LIMITS, Limits
 from graph.server import configuration
 from tests.factories import Tenant
+from tests.ports import Server
 from tests.sockets import Client, Stream
 
 EVENTS = """
@@ -133,7 +133,7 @@ async def served(
         config.ws = protocol
     for name, value in options.items():
         setattr(config, name, value)
-    server = uvicorn.Server(config)
+    server = Server(config)
     async with app.state.live.running():
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         yield Served(f"127.0.0.1:{listener.getsockname()[1]}", app.state.live.follower, server.server_state.connections)

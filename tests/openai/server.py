@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from tests.openai.pictures import PNG, PNG_BASE64
-from tests.stripe.server import at_a_port
+from tests.ports import at_a_port
 
 Json = dict[str, Any]
 How = Literal["fail", "cut", "stall", "answer"]

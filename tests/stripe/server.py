@@ -13,13 +13,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
+from tests.ports import at_a_port
 from tests.stripe import account, api, pages, params
 from tests.stripe.account import Account, Refused
 from tests.stripe.objects import API_VERSION, OLDEST_API_VERSION, Json, new_id
@@ -232,27 +231,6 @@ def _endpoint(fake: FakeStripe, route: api.Route) -> Callable[[Request], Awaitab
         return await fake.answer(request, route)
 
     return endpoint
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn without its signal handlers: whoever runs the fake has handlers of its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield
-
-
-@contextlib.asynccontextmanager
-async def at_a_port(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
-    """Serve an application at a port."""
-    config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1)
-    server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await serving
 
 
 @contextlib.asynccontextmanager

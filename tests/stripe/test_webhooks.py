@@ -13,7 +13,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from tests.events.live import until
-from tests.stripe.server import FakeStripe, at_a_port
+from tests.ports import at_a_port
+from tests.stripe.server import FakeStripe
 from tests.stripe.webhooks import signature, written
 
 
