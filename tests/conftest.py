@@ -50,9 +50,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
     return Scheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection() -> None:
+    """Spare the collector of cycles what comes now: all tests are imported, and nearly all of it stays."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """As in a server that runs: the collector does not look again and again at what the start has made."""
     calm_collector()
+    gc.enable()
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
