@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -44,7 +44,11 @@ async def connect(settings: Settings) -> None:
     """Open the owner's pool, which sees every row."""
     global _owner
     user = unquote(urlsplit(settings.database_url or "").username or "postgres")
-    _owner = await asyncpg.create_pool(**address_of(settings), user=user, min_size=1, max_size=4)
+    _owner = await asyncpg.create_pool(**address_of(settings), user=user, min_size=1, max_size=4, reset=_as_it_is)
+
+
+async def _as_it_is(_: Any) -> None:
+    """Nothing: no statement of the owner's leaves anything on its connection, and to reset it is a round trip."""
 
 
 async def disconnect() -> None:
@@ -116,41 +120,82 @@ class Tenant:
         return global_id("organization", self.org_id)
 
 
+# One statement for all people, and another one for an organization with its members: a test makes a tenant or two.
+_PEOPLE = """
+WITH person AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::bytea[])
+        AS person (id, name, email, session_id, token_digest)
+), made AS (
+    INSERT INTO users (id, name, email, email_verified_at, created_at, updated_at)
+    SELECT id, name, email, CASE WHEN $6 THEN $7::timestamptz END, $7, $7 FROM person
+), known AS (
+    INSERT INTO credential (user_id, password_digest, updated_at) SELECT id, $8::text, $7 FROM person
+), wishing AS (
+    INSERT INTO preferences (user_id, locale, time_zone, email_on_assignment, email_on_mention,
+                             email_on_invitation, settings, updated_at)
+    SELECT id, 'en', 'UTC', true, true, true, '{}', $7 FROM person
+)
+INSERT INTO session (id, user_id, token_digest, created_at, last_used_at, expires_at)
+SELECT session_id, id, token_digest, $7, $7, $9::timestamptz FROM person
+"""
+_MEMBERS = """
+INSERT INTO membership (id, org_id, user_id, role, created_at, updated_at)
+SELECT id, $1::uuid, user_id, role, $2::timestamptz, $2
+FROM unnest($3::uuid[], $4::uuid[], $5::text[]) AS member (id, user_id, role)
+"""
+_ORGANIZATION = f"""
+WITH founded AS (
+    INSERT INTO organization (id, name, slug, version, created_at, updated_at) VALUES ($1, $6, $7, 1, $2, $2)
+), paying AS (
+    INSERT INTO subscription (id, org_id, plan, created_at, updated_at) VALUES ($8, $1, 'FREE', $2, $2)
+)
+{_MEMBERS}
+"""
+
+
+def _in_order(things: Sequence[Any]) -> list[UUID]:
+    """New ids, the order of which is that of the things: within a millisecond chance would give it."""
+    return sorted(new_id() for _ in things)
+
+
+async def _make_people(*names: str, are_verified: bool) -> list[Person]:
+    people, digests = [], []
+    for user_id, name in zip(_in_order(names), names, strict=True):
+        token = f"pws_{secrets.token_urlsafe(32)}"
+        email = f"{name.split()[0].lower()}-{user_id.hex[-12:]}@example.test"
+        people.append(Person(user_id, new_id(), email, token))
+        digests.append(hashlib.sha256(token.encode()).digest())
+    await execute(
+        _PEOPLE,
+        [person.user_id for person in people],
+        list(names),
+        [person.email for person in people],
+        [person.session_id for person in people],
+        digests,
+        are_verified,
+        now(),
+        _PASSWORD_DIGEST,
+        now() + timedelta(days=30),
+    )
+    return people
+
+
+def _members(org_id: UUID, people: Sequence[Person], roles: Iterable[Role]) -> tuple[Any, ...]:
+    """The values of _MEMBERS."""
+    user_ids = [person.user_id for person in people]
+    return org_id, now(), _in_order(people), user_ids, [role.value for role in roles]
+
+
 async def make_person(name: str = "Ada Lovelace") -> Person:
     """A person with a session and PASSWORD, in no organization."""
-    user_id, session_id, token = new_id(), new_id(), f"pws_{secrets.token_urlsafe(32)}"
-    email = f"{name.split()[0].lower()}-{user_id.hex[-12:]}@example.test"
-    digest = hashlib.sha256(token.encode()).digest()
-    async with _owner.acquire() as connection, connection.transaction():
-        await connection.execute(
-            "INSERT INTO users (id, name, email, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)",
-            user_id, name, email, now(),
-        )  # fmt: skip
-        await connection.execute(
-            "INSERT INTO credential (user_id, password_digest, updated_at) VALUES ($1, $2, $3)",
-            user_id, _PASSWORD_DIGEST, now(),
-        )  # fmt: skip
-        await connection.execute(
-            "INSERT INTO preferences (user_id, locale, time_zone, email_on_assignment, email_on_mention, "
-            "email_on_invitation, settings, updated_at) VALUES ($1, 'en', 'UTC', true, true, true, '{}', $2)",
-            user_id, now(),
-        )  # fmt: skip
-        await connection.execute(
-            "INSERT INTO session (id, user_id, token_digest, created_at, last_used_at, expires_at) "
-            "VALUES ($1, $2, $3, $4, $4, $5)",
-            session_id, user_id, digest, now(), now() + timedelta(days=30),
-        )  # fmt: skip
-    return Person(user_id, session_id, email, token)
+    (person,) = await _make_people(name, are_verified=False)
+    return person
 
 
 async def make_member(org_id: UUID, role: Role, name: str = "Mia Member") -> Person:
     """A person with the role in the organization, whose address is verified as that of whoever was invited."""
-    person = await make_person(name)
-    await execute("UPDATE users SET email_verified_at = $2 WHERE id = $1", person.user_id, now())
-    await execute(
-        "INSERT INTO membership (id, org_id, user_id, role, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5)",
-        new_id(), org_id, person.user_id, role.value, now(),
-    )  # fmt: skip
+    (person,) = await _make_people(name, are_verified=True)
+    await execute(_MEMBERS, *_members(org_id, [person], [role]))
     return person
 
 
@@ -158,15 +203,8 @@ async def make_tenant(name: str) -> Tenant:
     """An organization with an admin, a member, a billing manager and a guest. It has no events yet."""
     org_id = new_id()
     slug = f"{name}-{org_id.hex[-12:]}"
-    await execute(
-        "INSERT INTO organization (id, name, slug, version, created_at, updated_at) VALUES ($1, $2, $3, 1, $4, $4)",
-        org_id, name.capitalize(), slug, now(),
-    )  # fmt: skip
-    await execute(
-        "INSERT INTO subscription (id, org_id, plan, created_at, updated_at) VALUES ($1, $2, 'FREE', $3, $3)",
-        new_id(), org_id, now(),
-    )  # fmt: skip
-    people = [await make_member(org_id, role, f"{role.value.title()} {name.title()}") for role in Role]
+    people = await _make_people(*(f"{role.value.title()} {name.title()}" for role in Role), are_verified=True)
+    await execute(_ORGANIZATION, *_members(org_id, people, Role), name.capitalize(), slug, new_id())
     return Tenant(org_id, slug, *people)
 
 
