@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import asyncpg
@@ -62,10 +62,19 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Let what a file's tests have left in cycles, such as streams that nobody reads to their end, end with them."""
-    if nextitem is None or nextitem.path != item.path:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Let what a file's tests have left in cycles, such as streams that nobody reads to their end, end with them.
+
+    What is left then stays for long, such as plans: the looks after later files need not look at it again.
+    """
+    ends = nextitem is None or nextitem.path != item.path
+    if ends:
         gc.collect()
+    yield
+    if ends:
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
