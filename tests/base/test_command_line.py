@@ -43,7 +43,13 @@ def workers_of(process: "subprocess.Popen[str]") -> list[psutil.Process]:
 
 def running_of(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those that still run. A killed process whose parent is gone waits as a zombie for init to take note."""
-    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    found = []
+    for one in processes:
+        # It may be gone between the two looks.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if one.is_running() and one.status() != psutil.STATUS_ZOMBIE:
+                found.append(one)
+    return found
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
