@@ -2,9 +2,11 @@
 
 import asyncio
 import gc
+import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -22,6 +24,7 @@ from tests import client, factories
 from tests.compiler import referee
 from tests.factories import Tenant
 from tests.ports import Server
+from tests.processes import filled
 
 # Files whose tests one process runs, by the name that they have together. They share what takes long to start, or
 # measure what the machine is busy with.
@@ -120,6 +123,14 @@ async def settings(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Se
         yield loaded
         await factories.disconnect()
         await database.disconnect()
+
+
+@pytest.fixture(scope="session")
+def fill(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """Makes a data directory in which `dev` has run before, with demo data."""
+    root = tmp_path_factory.getbasetemp()
+    shared = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    return lambda directory: filled(directory, shared)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The commands as a person starts them: real processes with real signals."""
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -90,6 +91,27 @@ def started(*arguments: str, script: str | None = None, **environ: str) -> Itera
             yield Started(process, first.removeprefix("ready: ").removesuffix("/graphql"), lines)
         finally:
             process.kill()
+
+
+def filled(directory: Path, shared: Path) -> Path:
+    """The directory, with what `dev` leaves after its first start, which is made once in `shared` for all processes.
+
+    The first start takes most of what a start of `dev` takes; tests/base/test_command_line.py and the journey of the
+    first day begin with it.
+    """
+    made, draft = shared / "left-by-dev", shared / "left-by-dev.new"
+    with (shared / "left-by-dev.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            with started("dev", "--port", "0", "--data", str(draft)) as dev:
+                status, _ = dev.end(signal.SIGTERM)
+            assert status == 0
+            draft.rename(made)
+    # Some of it belongs to another user where the tests run as root.
+    subprocess.run(["cp", "-a", made, directory], check=True)  # noqa: S603, S607
+    # It says where the servers of the other directory listened.
+    (directory / "lock").unlink()
+    return directory
 
 
 def free_port() -> int:

@@ -53,8 +53,11 @@ def running_of(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_dev_is_ready_and_ends_with_all_its_processes(number: signal.Signals, tmp_path: Path) -> None:
-    with started("dev", "--port", "0", "--data", str(tmp_path)) as dev:
+def test_dev_is_ready_and_ends_with_all_its_processes(
+    number: signal.Signals, tmp_path: Path, fill: Callable[[Path], Path]
+) -> None:
+    data = fill(tmp_path / "data")
+    with started("dev", "--port", "0", "--data", str(data)) as dev:
         assert dev.lines == [f"ready: {dev.origin}/graphql", SIGN_IN]
         assert dev.get("/health/ready")[0] == 200
         tree = psutil.Process(dev.process.pid).children(recursive=True)
@@ -65,11 +68,14 @@ def test_dev_is_ready_and_ends_with_all_its_processes(number: signal.Signals, tm
     assert status == 0
     assert took_s < END_DEADLINE_S
     assert running_of(tree) == []
-    assert servers_in(tmp_path) == []
+    assert servers_in(data) == []
 
 
-def test_ctrl_c_at_the_terminal_reaches_the_whole_group_and_still_ends_cleanly(tmp_path: Path) -> None:
-    with started("dev", "--port", "0", "--data", str(tmp_path)) as dev:
+def test_ctrl_c_at_the_terminal_reaches_the_whole_group_and_still_ends_cleanly(
+    tmp_path: Path, fill: Callable[[Path], Path]
+) -> None:
+    data = fill(tmp_path / "data")
+    with started("dev", "--port", "0", "--data", str(data)) as dev:
         begun = time.monotonic()
         os.killpg(dev.process.pid, signal.SIGINT)
 
@@ -77,7 +83,7 @@ def test_ctrl_c_at_the_terminal_reaches_the_whole_group_and_still_ends_cleanly(t
 
     assert status == 0
     assert time.monotonic() - begun < END_DEADLINE_S
-    assert servers_in(tmp_path) == []
+    assert servers_in(data) == []
 
 
 def processor_s() -> float:
@@ -89,7 +95,9 @@ def processor_s() -> float:
 def test_a_second_dev_start_reuses_the_data_and_is_quick(tmp_path: Path) -> None:
     begun_s = processor_s()
     with started("dev", "--port", "0", "--data", str(tmp_path)) as first:
-        first.end(signal.SIGTERM)
+        assert first.lines == [f"ready: {first.origin}/graphql", SIGN_IN]
+        assert first.get("/health/ready")[0] == 200
+        assert first.end(signal.SIGTERM)[0] == 0
     first_s = processor_s() - begun_s
     made = (tmp_path / "postgres" / "PG_VERSION").stat().st_mtime_ns
 
@@ -114,55 +122,15 @@ def test_dev_starts_again_after_kill_9(tmp_path: Path) -> None:
         assert second.end(signal.SIGTERM)[0] == 0
 
 
-def test_dev_ends_when_a_server_dies_under_it(tmp_path: Path) -> None:
-    with started("dev", "--port", "0", "--data", str(tmp_path)) as dev:
-        next(process for process in servers_in(tmp_path) if process.name() == "redis-server").kill()
+def test_dev_ends_when_a_server_dies_under_it(tmp_path: Path, fill: Callable[[Path], Path]) -> None:
+    data = fill(tmp_path / "data")
+    with started("dev", "--port", "0", "--data", str(data)) as dev:
+        next(process for process in servers_in(data) if process.name() == "redis-server").kill()
 
         status = dev.process.wait(READY_DEADLINE_S)
 
     assert status == 1
-    assert servers_in(tmp_path) == []
-
-
-@pytest.fixture(scope="module")
-def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Started, Path]]:
-    """One that runs, and its directory, for tests that let it run."""
-    data = tmp_path_factory.mktemp("dev")
-    with started("dev", "--port", "0", "--data", str(data)) as running:
-        yield running, data
-        running.end(signal.SIGTERM)
-
-
-def test_two_run_side_by_side_and_a_taken_port_or_directory_is_told(dev: tuple[Started, Path], tmp_path: Path) -> None:
-    first, one = dev
-    with started("dev", "--port", "0", "--data", str(tmp_path / "two")) as second:
-        port = first.origin.rsplit(":", 1)[1]
-        same_port = planwire("dev", "--port", port, "--data", str(tmp_path / "three"))
-        same_directory = planwire("dev", "--port", "0", "--data", str(one))
-        statuses = [first.get("/health/ready")[0], second.get("/health/ready")[0]]
-
-    assert statuses == [200, 200]
-    assert (same_port.returncode, same_port.stdout) == (2, "")
-    assert same_port.stderr == (
-        f"planwire: http://127.0.0.1:{port} cannot be listened on: address already in use; choose another --port\n"
-    )
-    assert not (tmp_path / "three" / "postgres").exists()
-    assert (same_directory.returncode, same_directory.stdout) == (1, "")
-    assert same_directory.stderr == (
-        f"planwire: {one} is in use by another planwire (process {first.process.pid}); "
-        "stop that one, or choose another directory with --data\n"
-    )
-
-
-def test_seed_and_migrate_use_the_servers_of_a_running_dev(dev: tuple[Started, Path]) -> None:
-    running, data = dev
-    migrated = planwire("migrate", "--data", str(data))
-    seeded = planwire("seed", "--data", str(data))
-    still = running.get("/health/ready")[0]
-
-    assert (migrated.returncode, migrated.stdout) == (0, "the database is current\n"), migrated.stderr
-    assert (seeded.returncode, seeded.stdout) == (0, f"demo data were there already\n{SIGN_IN}\n"), seeded.stderr
-    assert still == 200
+    assert servers_in(data) == []
 
 
 def test_wrong_settings_are_all_told_before_anything_starts(tmp_path: Path) -> None:
@@ -239,3 +207,46 @@ def test_a_host_that_is_none_of_ours_is_refused_before_anything_starts(tmp_path:
     assert told.returncode == 2
     assert told.stderr.startswith("planwire: http://192.0.2.1:8000 cannot be listened on: cannot assign requested")
     assert not (tmp_path / "postgres").exists()
+
+
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory, fill: Callable[[Path], Path]) -> Iterator[tuple[Started, Path]]:
+    """One that runs, and its directory, for the last tests, which let it run. It would take the others' time."""
+    data = fill(tmp_path_factory.mktemp("dev") / "data")
+    with started("dev", "--port", "0", "--data", str(data)) as running:
+        yield running, data
+        running.end(signal.SIGTERM)
+
+
+def test_two_run_side_by_side_and_a_taken_port_or_directory_is_told(
+    dev: tuple[Started, Path], tmp_path: Path, fill: Callable[[Path], Path]
+) -> None:
+    first, one = dev
+    with started("dev", "--port", "0", "--data", str(fill(tmp_path / "two"))) as second:
+        port = first.origin.rsplit(":", 1)[1]
+        same_port = planwire("dev", "--port", port, "--data", str(tmp_path / "three"))
+        same_directory = planwire("dev", "--port", "0", "--data", str(one))
+        statuses = [first.get("/health/ready")[0], second.get("/health/ready")[0]]
+
+    assert statuses == [200, 200]
+    assert (same_port.returncode, same_port.stdout) == (2, "")
+    assert same_port.stderr == (
+        f"planwire: http://127.0.0.1:{port} cannot be listened on: address already in use; choose another --port\n"
+    )
+    assert not (tmp_path / "three" / "postgres").exists()
+    assert (same_directory.returncode, same_directory.stdout) == (1, "")
+    assert same_directory.stderr == (
+        f"planwire: {one} is in use by another planwire (process {first.process.pid}); "
+        "stop that one, or choose another directory with --data\n"
+    )
+
+
+def test_seed_and_migrate_use_the_servers_of_a_running_dev(dev: tuple[Started, Path]) -> None:
+    running, data = dev
+    migrated = planwire("migrate", "--data", str(data))
+    seeded = planwire("seed", "--data", str(data))
+    still = running.get("/health/ready")[0]
+
+    assert (migrated.returncode, migrated.stdout) == (0, "the database is current\n"), migrated.stderr
+    assert (seeded.returncode, seeded.stdout) == (0, f"demo data were there already\n{SIGN_IN}\n"), seeded.stderr
+    assert still == 200

@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ CURSOR = "query ($id: ID!) { organization(id: $id) { eventCursor } }"
 
 
 @pytest.fixture(scope="module")
-def dev() -> Iterator[Started]:
-    """A fresh start with demo data."""
-    with tempfile.TemporaryDirectory() as data, started("dev", "--port", "0", "--data", data) as running:
+def dev(tmp_path_factory: pytest.TempPathFactory, fill: Callable[[Path], Path]) -> Iterator[Started]:
+    """A server with demo data as they are after the first start."""
+    data = fill(tmp_path_factory.mktemp("graphiql") / "data")
+    with started("dev", "--port", "0", "--data", str(data)) as running:
         yield running
 
 

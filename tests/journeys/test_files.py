@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import io
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,10 +173,10 @@ async def _told(stream: Stream) -> AsyncGenerator[Any, None]:
         yield value
 
 
-async def test_from_three_uploads_to_an_archive_of_everything(tmp_path: Path) -> None:
+async def test_from_three_uploads_to_an_archive_of_everything(tmp_path: Path, fill: Callable[[Path], Path]) -> None:
     picture, text = _picture(), "Grüße aus der Werkstatt\n".encode() * 50
 
-    with started("--port", "0", "--data", str(tmp_path / "data"), script="bin/dev") as dev:
+    with started("--port", "0", "--data", str(fill(tmp_path / "data")), script="bin/dev") as dev:
         async with _visit(dev.origin, "admin@acme.test") as admin:
             place = await admin.ask(PLACE)
             organization, task = place["organization"], place["task"]

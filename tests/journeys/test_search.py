@@ -1,6 +1,7 @@
 """Searching over a real bin/dev with no key and no network: by meaning, and what was changed a moment ago."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,8 @@ def until_found(dev: Started, token: str, org_id: str, query: str, first: str) -
         time.sleep(0.1)
 
 
-def test_what_is_meant_is_found_and_a_change_at_once(tmp_path: Path) -> None:
-    with started("--port", "0", "--data", str(tmp_path / "data"), script="bin/dev") as dev:
+def test_what_is_meant_is_found_and_a_change_at_once(tmp_path: Path, fill: Callable[[Path], Path]) -> None:
+    with started("--port", "0", "--data", str(fill(tmp_path / "data")), script="bin/dev") as dev:
         token = done(dev, SIGN_IN)
         org_id = done(dev, FOUND, token)["id"]
         project = done(dev, PROJECT, token, id=org_id)

@@ -45,8 +45,8 @@ async def test_what_was_subscribed_to_is_there_after_a_restart(tmp_path: Path) -
     assert (len(before["failing"]), len(before["told"])) == (1, 1)
 
 
-def test_dev_starts_the_fake_and_ends_it(tmp_path: Path) -> None:
-    with started("dev", "--fake-stripe", "--port", "0", "--data", str(tmp_path)) as dev:
+def test_dev_starts_the_fake_and_ends_it(tmp_path: Path, fill: Callable[[Path], Path]) -> None:
+    with started("dev", "--fake-stripe", "--port", "0", "--data", str(fill(tmp_path / "data"))) as dev:
         assert dev.process.stdout is not None
         origin = dev.process.stdout.readline().removeprefix("fake Stripe: ").strip()
         with pytest.raises(urllib.error.HTTPError, match="401"):
