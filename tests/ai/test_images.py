@@ -25,7 +25,7 @@ from jobs.reactions import Reactions
 from tests.ai.answering import Service, used
 from tests.client import GraphQL
 from tests.factories import Person, Tenant, execute, make_member, rows
-from tests.jobs.crew import until
+from tests.jobs.crew import hurry, until
 from tests.jobs.working import working
 from tests.openai.pictures import PNG, drawn
 from tests.organizations.test_api_keys import make_key
@@ -159,7 +159,7 @@ async def test_what_is_not_drawn_says_why_and_costs_nothing(
 
     # Not to be waited for: the pauses between attempts.
     async def hurried() -> bool:
-        await execute("UPDATE delivery SET available_at = now(), queue_at = now() WHERE source_id = $1", job_id)
+        await hurry(acme.org_id)
         return str((await job(job_id))["status"]) == "FAILED"
 
     async with working(settings, service.adapters, REACTIONS):

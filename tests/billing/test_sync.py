@@ -147,7 +147,9 @@ async def test_a_failed_job_is_done_later(shop: Shop, acme: Tenant) -> None:
         await shop.fake.courier.release([completed])
         await fault.struck.wait()
         await until(lambda: rows("SELECT FROM delivery WHERE kind = 'INBOUND' AND last_error IS NOT NULL"))
-        await execute("UPDATE delivery SET available_at = now(), queue_at = now() WHERE state = 'PENDING'")
+        await execute(
+            "UPDATE delivery SET available_at = now(), queue_at = now() WHERE state = 'PENDING' AND claim IS NULL"
+        )
         await shop.settled(acme)
 
     assert await standing(acme.org_id) == ("PRO", "ACTIVE")
