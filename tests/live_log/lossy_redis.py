@@ -53,6 +53,7 @@ class LossyRedis:
         self._loses = loses
         self._server: asyncio.subprocess.Process | None = None
         self._port = 0
+        self._connections: set[asyncio.Task[None]] = set()
         self.passed = self.dropped = 0
 
     @property
@@ -69,11 +70,14 @@ class LossyRedis:
         """Serve inside the block."""
         await self._start()
         try:
-            async with await asyncio.start_server(self._serve, "127.0.0.1", 0) as proxy:
+            async with await asyncio.start_server(self._accept, "127.0.0.1", 0) as proxy:
                 self._port = proxy.sockets[0].getsockname()[1]
                 yield
-                # The connections end with the server, and the proxy waits for them.
+                proxy.close()
+                # The connections end with the server. Python 3.11's proxy would not wait for them.
                 await self._kill()
+                while self._connections:
+                    await asyncio.wait(self._connections)
         finally:
             await self._kill()
 
@@ -115,6 +119,11 @@ class LossyRedis:
         if server is not None:
             server.send_signal(signal.SIGKILL)
             await server.wait()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.create_task(self._serve(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
