@@ -4,7 +4,7 @@
 together from the words of a document of `search_quality`, with some of another's, and embedded by the local model; so
 are the queries. Asked for are the 200 best documents, as each search does; the first ten are compared with all
 distances of the organization. The time is that of `vectors.nearest` in one process that asks one after the other,
-row-level security and all. PostgreSQL has 2 GB of buffers, which the first searches of each class fill uncounted, and
+row-level security and all. PostgreSQL has 4 GB of buffers, which the first searches of each class fill uncounted, and
 else its own settings.
 """
 
@@ -45,7 +45,7 @@ ORGANIZATIONS = 20
 STEEPNESS = 1.6
 PASSAGES_OF_A_DOCUMENT = 3
 COUNT = 10
-SHARED_BUFFERS = "2GB"
+SHARED_BUFFERS = "4GB"
 AT_ONCE = 6_000
 WARMING = 100
 CORPUS = Path(__file__).parent / "search_quality" / "corpus.jsonl"
