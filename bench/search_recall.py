@@ -194,9 +194,7 @@ async def connected(settings: Settings) -> AsyncIterator[tuple[Any, LocalEmbeddi
     await database.connect(settings)
     try:
         async with owner_connected(settings) as owner:
-            await serving.register(embeddings.model, embeddings.dimensions)
-            row = await owner.fetchrow("SELECT id, name, dimensions FROM search_model")
-            yield owner, embeddings, Serving(*row)
+            yield owner, embeddings, await serving.register(embeddings.model, embeddings.dimensions)
     finally:
         await database.disconnect()
         await embeddings.close()

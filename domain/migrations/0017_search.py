@@ -253,12 +253,12 @@ $$
 """
 
 # The nearest passage of each of the `most` nearest documents. Where few can be meant, all are compared: up to `few` of
-# the organization, or those of the documents in question. Else an index is walked, the organization's own where it has one, and
-# on and on where what it gives is somebody else's or not meant; it ends before it has seen everything, and where that
-# was too early all are compared after all. Several passages may be one document's, so more are looked for than are
-# asked for; of what is compared the nearest alone are looked up, and `kind` is null where they are not meant. `OFFSET 0`
-# keeps the index out of what is compared, and has documents looked up one by one in the order of what is walked. Each
-# statement is planned for its values, and says itself whose and which model's index it may use.
+# the organization, or those of the documents in question. Else an index is walked, the organization's own where it has
+# one, and on and on where what it gives is somebody else's or not meant; it ends before it has seen everything, and
+# where that was too early all are compared after all. Several passages may be one document's, so more are looked for
+# than are asked for; of what is compared the nearest alone are looked up, and `kind` is null where they are not meant.
+# `OFFSET 0` keeps the index out of what is compared, and has documents looked up one by one in the order of what is
+# walked. Each statement is planned for its values, and says itself whose and which model's index it may use.
 _NEAREST = f"""
 CREATE FUNCTION search_nearest(
     org uuid, model smallint, dimensions int, wanted text, kinds text[], project uuid, most int, few int)

@@ -28,7 +28,7 @@ from domain.base.settings import Settings
 from domain.base.sql import Row, sql
 from domain.search import indexing, serving, vector_indexes
 from domain.search.indexing import TOGETHER
-from domain.search.serving import MODELS_LOCK, Serving
+from domain.search.serving import MODELS_LOCK
 from domain.search.vector_indexes import Say
 from domain.search.vectors import MOST_COMPARED
 
@@ -88,21 +88,19 @@ async def reindex(
         await _organizations(slug)
         if slug is None and await _change_language(owner, settings, say):
             await _raise_versions(await _organizations(None))
-        model = adapters.embeddings
-        await serving.register(model.model, model.dimensions)
+        model = await serving.register(adapters.embeddings.model, adapters.embeddings.dimensions)
         # What came before the model may have been indexed without it.
         organizations = await _organizations(slug)
         await _bring_all(organizations, adapters, say)
         if slug is None:
-            row = await owner.fetchrow("SELECT id, name, dimensions FROM search_model WHERE name = $1", model.model)
-            await vector_indexes.make(owner, Serving(*row), organizations, say, own_from=own_from)
-            if await _switch(model.model):
-                say(f"{model.model} serves from now on")
+            await vector_indexes.make(owner, model, organizations, say, own_from=own_from)
+            if await _switch(model.name):
+                say(f"{model.name} serves from now on")
                 await asyncio.sleep(search_ends_s)
-                await _note_lacking(await _organizations(None), model.model)
+                await _note_lacking(await _organizations(None), model.name)
             await _remove_retired(owner, organizations, say)
-        elif await owner.fetchval("SELECT state <> 'SERVING' FROM search_model WHERE name = $1", model.model):
-            say(f"{model.model} serves nobody until planwire reindex has run for all organizations")
+        elif await owner.fetchval("SELECT state <> 'SERVING' FROM search_model WHERE name = $1", model.name):
+            say(f"{model.name} serves nobody until planwire reindex has run for all organizations")
 
 
 @asynccontextmanager

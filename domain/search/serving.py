@@ -39,9 +39,10 @@ async def written() -> list[Serving]:
     return await _models([ModelState.SERVING, ModelState.BUILDING])
 
 
-async def register(name: str, dimensions: int) -> None:
-    """Let there be vectors of the model; they serve when they are the first. Raises Unavailable; Timeout."""
-    await system_fetch(Door.SEARCH_MODEL, "SELECT search_register($1, $2)", name, dimensions)
+async def register(name: str, dimensions: int) -> Serving:
+    """Let there be vectors of the model; it. They serve when they are the first. Raises Unavailable; Timeout."""
+    (row,) = await system_fetch(Door.SEARCH_MODEL, "SELECT search_register($1, $2) AS id", name, dimensions)
+    return Serving(row["id"], name, dimensions)
 
 
 async def warn(adapters: Adapters) -> None:

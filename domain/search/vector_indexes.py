@@ -36,16 +36,15 @@ async def make(
         if count > own_from:
             await _make(owner, model, org_id, f"the index of {model.name} of organization {org_id}", say)
     kept = {name_of(model.model_id, org_id) for org_id, count in has.items() if count > own_from // 2}
-    for name in await _names(owner, f"{name_of(model.model_id)}_"):
-        if name not in kept or not await _is_whole(owner, name):
+    for name, is_whole in (await _own(owner, model.model_id)).items():
+        if name not in kept or not is_whole:
             await owner.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
 
 
 async def drop(owner: Any, model_id: int) -> None:
     """Drop all of the model's."""
-    for name in await _names(owner, f"{name_of(model_id)}_"):
+    for name in [*await _own(owner, model_id), name_of(model_id)]:
         await owner.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-    await owner.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name_of(model_id)}")
 
 
 def name_of(model_id: int, org_id: UUID | None = None) -> str:
@@ -55,7 +54,7 @@ def name_of(model_id: int, org_id: UUID | None = None) -> str:
 
 async def _make(owner: Any, model: Serving, org_id: UUID | None, what: str, say: Say) -> None:
     name = name_of(model.model_id, org_id)
-    if await _is_whole(owner, name):
+    if await owner.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)", name):
         return
     began = monotonic()
     # Once the graph does not fit, each vector takes ten times as long. Several workers would share it in /dev/shm, of
@@ -68,13 +67,6 @@ async def _make(owner: Any, model: Serving, org_id: UUID | None, what: str, say:
         )
     )
     say(f"{what} made in {monotonic() - began:,.0f} s")
-
-
-async def _is_whole(owner: Any, name: str) -> bool:
-    found: bool | None = await owner.fetchval(
-        "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)", name
-    )
-    return bool(found)
 
 
 async def _count(org_id: UUID, model: Serving, most: int) -> int:
@@ -90,9 +82,11 @@ async def _count(org_id: UUID, model: Serving, most: int) -> int:
         return found
 
 
-async def _names(owner: Any, beginning: str) -> list[str]:
-    """Of the indexes that are called so, whole or not."""
+async def _own(owner: Any, model_id: int) -> dict[str, bool]:
+    """The model's indexes of single organizations, and whether each is whole."""
     found = await owner.fetch(
-        "SELECT relname FROM pg_class WHERE relkind = 'i' AND starts_with(relname, $1) ORDER BY relname", beginning
+        "SELECT relname, indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
+        "WHERE starts_with(relname, $1) ORDER BY relname",
+        f"{name_of(model_id)}_",
     )
-    return [row["relname"] for row in found]
+    return {row["relname"]: row["indisvalid"] for row in found}

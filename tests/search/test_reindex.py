@@ -165,7 +165,7 @@ async def test_an_organization_that_comes_before_the_model_is_known_has_its_vect
     await run(adapters)
     register = serving.register
 
-    async def later(name: str, dimensions: int) -> None:
+    async def later(name: str, dimensions: int) -> serving.Serving:
         # Made and indexed while words were put in another language, say.
         newcomer = await make_tenant("Initech")
         newcomers.append(newcomer)
@@ -173,7 +173,7 @@ async def test_an_organization_that_comes_before_the_model_is_known_has_its_vect
         await let_rest(newcomer)
         with acting_for([newcomer.org_id]):
             assert await indexing.index(task.id, adapters)
-        await register(name, dimensions)
+        return await register(name, dimensions)
 
     newcomers: list[Tenant] = []
     monkeypatch.setattr(serving, "register", later)

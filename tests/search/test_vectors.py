@@ -107,9 +107,7 @@ async def test_a_documents_vector_is_that_of_its_title(acme: Tenant, adapters: A
 
 
 async def test_ten_asked_are_ten_found_by_the_index_too(acme: Tenant, globex: Tenant) -> None:
-    await serving.register("of-a-test", DIMENSIONS)
-    with acting_for([acme.org_id]):
-        model = await served()
+    model = await serving.register("of-a-test", DIMENSIONS)
     of_all, own = name_of(model.model_id), name_of(model.model_id, acme.org_id)
     await factories.execute(f"DROP INDEX {of_all}")
     await make_vectors(acme, model, 12_000, "TASK")
@@ -132,12 +130,12 @@ async def found_of_ten(tenant: Tenant, model: Serving) -> float:
             wanted = unit([generator.gauss(0, 1) for _ in range(DIMENSIONS)])
             found = await asked(wanted, kinds=EVERY, compared=FEW)
             assert len({near.subject_id for near in found}) == 10
-            right += len({near.subject_id for near in found} & await compared(tenant, model, wanted, 10))
+            right += len({near.subject_id for near in found} & set(await nearest_ten(tenant, model, wanted, EVERY)))
             # Few of many, which the walk hardly meets; and which are looked up one by one.
             for most in (FEW, 6_000):
                 few = await asked(wanted, kinds=[Subject.PROJECT], compared=most)
                 assert [near.kind for near in few] == [Subject.PROJECT] * 10
-                assert [near.subject_id for near in few] == await compared_projects(tenant, model, wanted)
+                assert [near.subject_id for near in few] == await nearest_ten(tenant, model, wanted, [Subject.PROJECT])
     return right / 100
 
 
@@ -159,9 +157,7 @@ async def walks(tenant: Tenant, model: Serving, index: str) -> bool:
 
 
 async def test_what_is_put_away_crowds_nothing_out(acme: Tenant) -> None:
-    await serving.register("of-a-test", DIMENSIONS)
-    with acting_for([acme.org_id]):
-        model = await served()
+    model = await serving.register("of-a-test", DIMENSIONS)
     # More than are looked up at first.
     await make_vectors(acme, model, 2_000, "TASK")
     await factories.execute(
@@ -205,25 +201,15 @@ async def make_vectors(tenant: Tenant, model: Serving, count: int, kind: str) ->
     )
 
 
-async def compared(tenant: Tenant, model: Serving, wanted: Vector, count: int) -> set[UUID]:
-    """The nearest, all compared."""
-    return set(await _compared(tenant, model, wanted, count, EVERY))
-
-
-async def compared_projects(tenant: Tenant, model: Serving, wanted: Vector) -> list[UUID]:
-    """The ten nearest projects, in order, all compared."""
-    return await _compared(tenant, model, wanted, 10, [Subject.PROJECT])
-
-
-async def _compared(tenant: Tenant, model: Serving, wanted: Vector, count: int, kinds: list[Subject]) -> list[UUID]:
+async def nearest_ten(tenant: Tenant, model: Serving, wanted: Vector, kinds: list[Subject]) -> list[UUID]:
+    """The ten nearest of these kinds, in order, all compared."""
     rows = await factories.rows(
         "SELECT subject_id FROM search_vector JOIN search_document USING (org_id, subject_id) "
-        "WHERE org_id = $1 AND model_id = $2 AND kind = ANY($5::text[]) "
-        "ORDER BY (embedding <#> $3::text::halfvec) + 0 LIMIT $4",
+        "WHERE org_id = $1 AND model_id = $2 AND kind = ANY($4::text[]) "
+        "ORDER BY (embedding <#> $3::text::halfvec) + 0 LIMIT 10",
         tenant.org_id,
         model.model_id,
         indexing.written(array("f", wanted)),
-        count,
         [kind.value for kind in kinds],
     )
     return [row["subject_id"] for row in rows]
