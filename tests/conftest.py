@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +40,10 @@ TOGETHER = {
 }
 
 
+SHOWN = 3_000
+"""Characters of what a failed test has printed."""
+
+
 class Scheduling(LoadGroupScheduling):  # type: ignore[misc]  # without types
     """By file, as the mark of pytest-xdist 3.8 does nothing under pytest 9: it is written where nobody reads it."""
 
@@ -63,6 +67,14 @@ def pytest_collection_finish() -> None:
     """As in a server that runs: the collector does not look again and again at what the start has made."""
     calm_collector()
     gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show only the last of what a test has printed: hundreds of operations' lines would hide why it failed."""
+    report = yield
+    report.sections = [(title, text[-SHOWN:]) for title, text in report.sections]
+    return report
 
 
 @pytest.hookimpl(wrapper=True)
