@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import tempfile
 from collections.abc import Iterator, Sequence
 
 import uvicorn
@@ -14,6 +13,7 @@ from starlette.types import ASGIApp
 from commands.database import connected
 from commands.processes import CommandError, call, keep, log, run, say, settings_of, side_by_side
 from domain.base import embedded, migrate, telemetry
+from domain.base.scratch import scratch
 from domain.base.settings import Settings
 from graph.app import create_app, metrics_alone
 from graph.server import BACKLOG, REQUESTS_DEADLINE_S, calm_collector, take_descriptors
@@ -131,8 +131,8 @@ async def serve_here(settings: Settings, listener: socket.socket, ready_lines: S
 
 async def serve_in_workers(settings: Settings, listener: socket.socket, count: int, ready_lines: Sequence[str]) -> None:
     """As `serve_here`, in several processes that share the port; one that dies is replaced."""
-    with tempfile.TemporaryDirectory(prefix="planwire-metrics-") as metrics:
-        os.environ[telemetry.METRICS_DIRECTORY] = metrics
+    with scratch() as metrics:
+        os.environ[telemetry.METRICS_DIRECTORY] = str(metrics)
         try:
             workers = [
                 keep(

@@ -1,12 +1,11 @@
 """Reports: made when somebody has asked for one."""
 
-import tempfile
 from functools import partial
-from pathlib import Path
 from uuid import UUID
 
 from domain.adapters.wiring import Adapters
 from domain.base.actor import Actor
+from domain.base.scratch import scratch
 from domain.reports import service
 from domain.work import running
 from jobs.handlers import row_handler
@@ -16,5 +15,5 @@ from jobs.handlers import row_handler
 async def make(_actor: Actor, job_id: UUID, adapters: Adapters, _delivery_id: UUID) -> None:
     """Make the report, and leave it in storage."""
     # It lasts until the file has been taken from it.
-    with tempfile.TemporaryDirectory(prefix="planwire-report-") as folder:
-        await running.perform(job_id, adapters.storage, partial(service.make, folder=Path(folder)))
+    with scratch() as folder:
+        await running.perform(job_id, adapters.storage, partial(service.make, folder=folder))

@@ -5,7 +5,6 @@ again, and which ends with its attachment.
 """
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
@@ -19,6 +18,7 @@ from domain.attachments.states import Status
 from domain.base import confined
 from domain.base.actor import Actor
 from domain.base.confined import Exceeded, Failed, Limits
+from domain.base.scratch import scratch
 
 PICTURED = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 # More bytes than a picture of MOST_PIXELS has, as cameras write them.
@@ -40,9 +40,9 @@ async def make(actor: Actor, attachment_id: UUID, storage: Storage) -> None:
     if row is None or not _is_wanted(row):
         return
     key = thumbnail_key(row.org_id, row.id)
-    with tempfile.TemporaryDirectory(prefix="planwire-thumbnail-") as folder:
+    with scratch() as folder:
         async with _open:
-            target = await _made(row, storage, Path(folder))
+            target = await _made(row, storage, folder)
         if target is None:
             return
         await storage.write(key, _whole(target), content_type=THUMBNAIL_TYPE)
