@@ -43,14 +43,20 @@ async def thumbnail(actor: Actor, event: EventRow, adapters: Adapters, _job_id: 
 @outside_handler("attachments.remove")
 async def remove(actor: Actor, event: EventRow, adapters: Adapters, _job_id: UUID) -> None:
     """Remove the bytes of an attachment that is gone or rejected."""
+    await _remove_unwanted(actor, event, adapters.storage)
+
+
+@outside_handler("attachments.remove_again", delay_s=attachments.UPLOAD_ADDRESS_S)
+async def remove_again(actor: Actor, event: EventRow, adapters: Adapters, _job_id: UUID) -> None:
+    """Remove what was sent after that, which takes nobody's room: the address of the upload let it in until now."""
+    await _remove_unwanted(actor, event, adapters.storage)
+
+
+async def _remove_unwanted(actor: Actor, event: EventRow, storage: Storage) -> None:
     row = (await queries.by_ids(actor, [event.subject_id], ("id", "status"))).get(event.subject_id)
     if row is None or row.status == Status.REJECTED:
-        await _remove(event.org_id, event.subject_id, adapters.storage)
-
-
-async def _remove(org_id: UUID, attachment_id: UUID, storage: Storage) -> None:
-    await storage.delete(attachment_key(org_id, attachment_id))
-    await storage.delete(thumbnail_key(org_id, attachment_id))
+        await storage.delete(attachment_key(event.org_id, event.subject_id))
+        await storage.delete(thumbnail_key(event.org_id, event.subject_id))
 
 
 @outside_tick("attachments.sweep", timeout_s=SWEEP_TIMEOUT_S)

@@ -12,7 +12,7 @@ from domain.attachments.service import MOST_ATTACHMENTS
 from domain.base.clock import frozen, new_id, now
 from domain.billing.plans import Plan
 from graph.base.ids import global_id
-from tests.attachments.uploading import COMPLETE, CREATE, DELETE, LIST, NOTES, Desk, File, uuid_of
+from tests.attachments.uploading import COMPLETE, CREATE, DELETE, HANDLERS, LIST, NOTES, Desk, File, uuid_of
 from tests.factories import Tenant, execute, set_plan, statements
 from tests.tasks.board import id_of, refusals, unchanged
 from tests.tasks.races import uncommitted, waiting
@@ -386,6 +386,25 @@ async def test_what_is_sent_after_the_end_is_nobodys_and_ends_with_the_night(des
     assert (again["status"], again["downloadUrl"]) == ("REJECTED", None)
     assert there == [(True, False)] * 2
     assert [await desk.stored(id) for id in ids] == [(False, False)] * 2
+
+
+async def test_what_is_sent_after_the_end_goes_once_the_address_lets_nobody_in(desk: Desk) -> None:
+    deleted = await desk.announced()
+    await desk.member.client.done(DELETE, id=deleted["attachment"]["id"])
+    rejected = await desk.announced(picture := File(b"no picture", "a.png", "image/png"))
+    await desk.send(rejected["upload"], picture.body)
+    await desk.member.client.done(COMPLETE, id=rejected["attachment"]["id"])
+    kept = await desk.completed()
+    await desk.work("attachments.remove")
+    for payload, body in ((deleted, NOTES.body), (rejected, picture.body)):
+        assert (await desk.send(payload["upload"], body)).status_code == 200
+    ids = [deleted["attachment"]["id"], rejected["attachment"]["id"], kept["id"]]
+    assert [await desk.stored(id) for id in ids] == [(True, False)] * 3
+
+    await desk.work("attachments.remove_again")
+
+    assert [await desk.stored(id) for id in ids] == [(False, False), (False, False), (True, False)]
+    assert HANDLERS.delays["attachments.remove_again"] == timedelta(seconds=service.UPLOAD_ADDRESS_S)
 
 
 async def test_the_room_of_a_task_that_is_deleted_is_free_at_once(desk: Desk) -> None:

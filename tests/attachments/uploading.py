@@ -203,10 +203,17 @@ class Desk:
         key = attachment_key(self.org_id, uuid_of(id))
         await self.storage.write(key, whole(), content_type="application/octet-stream")
 
-    async def work(self) -> None:
-        """Do what follows from all that was told and asked for, as workers do, each thing twice."""
+    async def work(self, *handlers: str) -> None:
+        """Do what follows from all that was told and asked for, as workers do, each thing twice.
+
+        By the `handlers`; without any, by all.
+        """
         done: set[tuple[str, UUID]] = set()
-        while left := [each for each in await self._claims() if (each.handler, each.source_id) not in done]:
+        while left := [
+            each
+            for each in await self._claims()
+            if (each.handler, each.source_id) not in done and each.handler in (handlers or HANDLERS.by_name)
+        ]:
             for claim in left:
                 done.add((claim.handler, claim.source_id))
                 for _ in range(2):
