@@ -28,7 +28,7 @@ from jobs.billing_ticks import end_grace
 from jobs.handlers import TickHandler, tick
 from jobs.invitations import expire
 from jobs.notifications import remind
-from jobs.search import catch_up
+from jobs.search import catch_up, look_for_own_indexes
 from jobs.work import clean as clean_jobs
 from jobs.work import end_abandoned
 
@@ -91,6 +91,7 @@ SCHEDULE: Sequence[Line] = (
     Line(remind, every=timedelta(minutes=5), organizations=ORGANIZATIONS),
     Line(end_abandoned, every=timedelta(minutes=5), organizations=ABANDONED),
     Line(catch_up, every=timedelta(minutes=1), organizations=UNINDEXED),
+    Line(look_for_own_indexes, every=timedelta(days=1), at=timedelta(hours=6)),
     Line(end_unwritten, every=timedelta(minutes=5), organizations=UNWRITTEN),
     Line(clean_jobs, every=timedelta(days=1), at=timedelta(hours=2), organizations=ENDED),
 )

@@ -10,12 +10,14 @@ from domain.adapters.wiring import Adapters
 from domain.base.actor import Actor
 from domain.base.errors import Unavailable
 from domain.events.queries import EventRow
-from domain.search import indexing
-from jobs.handlers import GivenUp, outside_handler, outside_tick
+from domain.search import indexing, vector_indexes
+from jobs.handlers import GivenUp, outside_handler, outside_tick, tick
 
 # In a minute even a slow service embeds as many; the next tick goes on.
 CAUGHT_UP_AT_ONCE = 500
 CATCH_UP_TIMEOUT_S = 600.0
+# Of the organizations that lack an index, for the log.
+MOST_NAMED = 10
 _log = structlog.get_logger("search")
 
 
@@ -26,6 +28,17 @@ async def index(_actor: Actor, event: EventRow, adapters: Adapters, _job_id: UUI
         await indexing.index(event.subject_id, adapters)
     except ModelRefused as fault:
         raise GivenUp(str(fault)) from fault
+
+
+@tick("search.own_indexes", timeout_s=600.0)
+async def look_for_own_indexes(_at: datetime, _adapters: Adapters) -> None:
+    """Tell of organizations that have grown so large that their searches take longer and find less without an index."""
+    if lacking := await vector_indexes.lacking():
+        _log.warning(
+            "organizations need an index of their own: run planwire reindex",
+            count=len(lacking),
+            examples=[str(org_id) for org_id in lacking[:MOST_NAMED]],
+        )
 
 
 @outside_tick("search.catch_up", timeout_s=CATCH_UP_TIMEOUT_S)

@@ -94,6 +94,7 @@ class Door(Enum):
     SEARCH_START = "domain.search.serving.warn"
     SEARCH_SWITCH = "domain.search.reindex._switch"
     REINDEX = "domain.search.reindex._organizations"
+    SEARCH_INDEXES = "domain.search.vector_indexes.lacking"
     INVARIANTS = "domain.deliveries.invariants.broken"
 
 

@@ -21,10 +21,14 @@ MODELS_LOCK = 5_021_998_017
 # So few vectors are compared before documents are looked up one by one.
 VECTORS_FEW = 5_000
 DOCUMENTS_COMPARED = 2_000
-EF_SEARCH = 600
+# Edges and neighbors while the index of one organization is made: half a million vectors need more than pgvector's own
+# 16 and 64, with which a search that looks at more finds no more.
+OWN_INDEX = "m = 24, ef_construction = 128"
+# As many as a search looks at first, for 200 documents: for more than it has found, a walk begins another round.
+EF_SEARCH = 400
 BREADTH_LEAST = 60
 # To keep more of what is compared costs nearly nothing, and to compare it again as much as before.
-BREADTH_COMPARED = 500
+BREADTH_COMPARED = 600
 
 # `migrate` sets it for its session.
 _LANGUAGE = """
@@ -224,10 +228,12 @@ BEGIN
     PERFORM pg_advisory_xact_lock({MODELS_LOCK});
     SELECT id INTO known FROM public.search_model WHERE name = wanted;
     IF known IS NULL THEN
-        SELECT coalesce(max(id), 0) + 1, count(*) FILTER (WHERE state = 'SERVING') = 0 INTO known, is_first
-        FROM public.search_model;
-        INSERT INTO public.search_model (id, name, dimensions, state)
-        VALUES (known, wanted, wanted_dimensions, CASE WHEN is_first THEN 'SERVING' ELSE 'BUILDING' END);
+        is_first := NOT EXISTS (SELECT FROM public.search_model WHERE state = 'SERVING');
+        -- No id is given twice: an index of the new model would meet vectors of the old one, which are deleted, and there
+        -- for transactions that are older than that.
+        INSERT INTO public.search_model (name, dimensions, state)
+        VALUES (wanted, wanted_dimensions, CASE WHEN is_first THEN 'SERVING' ELSE 'BUILDING' END)
+        RETURNING id INTO known;
         IF is_first THEN
             EXECUTE public.search_vector_index(known, wanted_dimensions, NULL, '');
         END IF;
@@ -242,13 +248,14 @@ $$
 
 # Vectors are of length one: the inner product orders them as the cosine does, and is less work. Of all organizations'
 # vectors, or of one's that has many (`domain/search/vector_indexes.py`).
-_VECTOR_INDEX = """
+_VECTOR_INDEX = f"""
 CREATE FUNCTION search_vector_index(model smallint, dimensions int, org uuid, how text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT format(
         'CREATE INDEX %s search_vector_hnsw_%s%s ON public.search_vector '
-        'USING hnsw ((embedding::public.halfvec(%s)) public.halfvec_ip_ops) WHERE model_id = %s%s',
-        how, model, '_' || replace(org::text, '-', ''), dimensions, model, ' AND org_id = ' || quote_literal(org))
+        'USING hnsw ((embedding::public.halfvec(%s)) public.halfvec_ip_ops)%s WHERE model_id = %s%s',
+        how, model, '_' || replace(org::text, '-', ''), dimensions,
+        CASE WHEN org IS NOT NULL THEN ' WITH ({OWN_INDEX})' END, model, ' AND org_id = ' || quote_literal(org))
 $$
 """
 
@@ -286,7 +293,7 @@ DECLARE
         'JOIN public.search_vector v ON v.passage_id = p.id WHERE %s AND %s ORDER BY 4 LIMIT $4',
         away, own, meant);
     way text := walked;
-    breadth int := greatest(3 * most, {BREADTH_LEAST});
+    breadth int := greatest(2 * most, {BREADTH_LEAST});
     vectors int := (SELECT count(*) FROM (SELECT FROM public.search_vector v
         WHERE v.org_id = org AND v.model_id = model LIMIT few + 1) AS some_vectors);
     passages int;
@@ -318,7 +325,7 @@ BEGIN
         IF passages < breadth THEN
             way := compared;
         END IF;
-        breadth := breadth * 8;
+        breadth := breadth * 4;
     END LOOP;
     RETURN QUERY SELECT * FROM unnest(subjects, of_kinds, nearest, distances);
 END

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from domain.base.database import acting_for, fetch_value
+from domain.base.database import Door, acting_for, fetch_value, system_fetch
 from domain.base.sql import sql
 from domain.search.serving import Serving
 from domain.search.vectors import MOST_COMPARED
@@ -39,6 +39,24 @@ async def make(
     for name, is_whole in (await _own(owner, model.model_id)).items():
         if name not in kept or not is_whole:
             await owner.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+
+
+async def lacking(*, own_from: int = MOST_COMPARED) -> list[UUID]:
+    """The organizations that `make` would make an index for. Raises Unavailable; Timeout."""
+    rows = await system_fetch(
+        Door.SEARCH_INDEXES,
+        "SELECT org_id, model_id FROM search_vector JOIN search_model ON search_model.id = model_id "
+        "WHERE search_model.state = 'SERVING' GROUP BY org_id, model_id HAVING count(*) > $1 ORDER BY org_id",
+        own_from,
+    )
+    there = await system_fetch(
+        Door.SEARCH_INDEXES,
+        "SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
+        "WHERE indisvalid AND relname = ANY($1::text[])",
+        [name_of(row["model_id"], row["org_id"]) for row in rows],
+    )
+    names = {row["relname"] for row in there}
+    return [row["org_id"] for row in rows if name_of(row["model_id"], row["org_id"]) not in names]
 
 
 async def drop(owner: Any, model_id: int) -> None:

@@ -61,6 +61,7 @@ def test_each_line_has_its_period() -> None:
         "deliveries.check": (timedelta(hours=1), timedelta(minutes=30)),
         "invitations.expire": (timedelta(minutes=5), timedelta(0)),
         "search.catch_up": (timedelta(minutes=1), timedelta(0)),
+        "search.own_indexes": (timedelta(days=1), timedelta(hours=6)),
         "tasks.remind": (timedelta(minutes=5), timedelta(0)),
         "work.end_abandoned": (timedelta(minutes=5), timedelta(0)),
         "ai.end_abandoned": (timedelta(minutes=5), timedelta(0)),

@@ -13,7 +13,7 @@ from domain.base.database_address import owner_connected
 from domain.base.errors import Unavailable
 from domain.base.settings import Settings
 from domain.projects import queries as projects
-from domain.search import indexing, reindex, serving
+from domain.search import indexing, reindex, serving, vector_indexes
 from domain.search.vector_indexes import name_of
 from tests import factories
 from tests.factories import Tenant, make_task, make_tenant
@@ -240,10 +240,16 @@ async def test_who_has_many_has_an_index_of_its_own_as_long_as_that_is_so(
         )
         return {row["relname"]: row["indisvalid"] for row in rows}
 
+    model = await serving.register(adapters.embeddings.model, adapters.embeddings.dimensions)
     # Each task has a project.
+    assert await vector_indexes.lacking(own_from=5) == []
+    await run(adapters, own_from=6)
+    assert await vector_indexes.lacking(own_from=5) == [acme.org_id]
+    assert await vector_indexes.lacking(own_from=6) == []
     said = await run(adapters, own_from=5)
-    name = name_of(1, acme.org_id)
+    name = name_of(model.model_id, acme.org_id)
     assert await own() == {name: True}
+    assert await vector_indexes.lacking(own_from=5) == []
     assert any(
         line.startswith(f"the index of {adapters.embeddings.model} of organization {acme.org_id}") for line in said
     )
@@ -252,13 +258,15 @@ async def test_who_has_many_has_an_index_of_its_own_as_long_as_that_is_so(
     assert await own() == {name: True}
     # As it is when it was interrupted.
     await factories.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = $1::text::regclass", name)
+    assert await vector_indexes.lacking(own_from=5) == [acme.org_id]
     await run(adapters, own_from=6)
     assert await own() == {}
     await run(adapters, own_from=5)
     assert await own() == {name: True}
 
     await run(remote, own_from=5)
-    assert list(await own()) == [name_of(2, acme.org_id)]
+    other = await serving.register(remote.embeddings.model, remote.embeddings.dimensions)
+    assert list(await own()) == [name_of(other.model_id, acme.org_id)]
     for task in tasks:
         await factories.execute("DELETE FROM search_document WHERE subject_id = $1", task.id)
     await run(remote, own_from=6)

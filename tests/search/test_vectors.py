@@ -11,6 +11,8 @@ import pytest
 from domain.adapters.embeddings import Vector, unit
 from domain.adapters.wiring import Adapters
 from domain.base.database import acting_for, fetch, tx
+from domain.base.database_address import owner_connected
+from domain.base.settings import Settings
 from domain.base.sql import Row, sql
 from domain.comments import service as comments
 from domain.search import indexing, serving, vectors
@@ -156,6 +158,22 @@ async def walks(tenant: Tenant, model: Serving, index: str) -> bool:
         return bool(row["scans"])
 
 
+async def test_a_model_has_nothing_to_do_with_the_vectors_of_one_that_is_gone(acme: Tenant, settings: Settings) -> None:
+    gone = await serving.register("of-a-test", DIMENSIONS)
+    await make_vectors(acme, gone, 3, "TASK")
+
+    async with owner_connected(settings) as other, other.transaction(isolation="repeatable_read"):
+        # Its vectors are there for who began before.
+        await other.execute("SELECT")
+        await factories.execute("DELETE FROM search_model")
+        model = await serving.register("of-another-test", 2 * DIMENSIONS)
+        await make_vectors(acme, model, 1, "TASK", dimensions=2 * DIMENSIONS)
+
+    async with acme.admin.acting() as actor:
+        wanted = unit([1.0] * model.dimensions)
+        assert len(await vectors.nearest(actor, acme.org_id, wanted, serving=model, kinds=EVERY, count=10)) == 1
+
+
 async def test_what_is_put_away_crowds_nothing_out(acme: Tenant) -> None:
     model = await serving.register("of-a-test", DIMENSIONS)
     # More than are looked up at first.
@@ -183,13 +201,13 @@ async def test_what_is_put_away_crowds_nothing_out(acme: Tenant) -> None:
     assert len(kept) == 10
 
 
-async def make_vectors(tenant: Tenant, model: Serving, count: int, kind: str) -> None:
+async def make_vectors(tenant: Tenant, model: Serving, count: int, kind: str, *, dimensions: int = DIMENSIONS) -> None:
     """Passages anywhere, each a document of its own, as if they had been indexed."""
     await factories.execute(
         f"""
         BEGIN; SET LOCAL session_replication_role = replica;
         CREATE TEMPORARY TABLE new ON COMMIT DROP AS SELECT gen_random_uuid() AS id, ARRAY(
-            SELECT random_normal() FROM generate_series(1, {DIMENSIONS}) WHERE number > 0) AS direction
+            SELECT random_normal() FROM generate_series(1, {dimensions}) WHERE number > 0) AS direction
             FROM generate_series(1, {count}) AS number;
         INSERT INTO search_document (subject_id, org_id, kind, project_id, identifier, title, body)
             SELECT id, '{tenant.org_id}', '{kind}', id, '', 'T', '' FROM new;
