@@ -21,9 +21,9 @@ MODELS_LOCK = 5_021_998_017
 # So few vectors are compared before documents are looked up one by one.
 VECTORS_FEW = 5_000
 DOCUMENTS_COMPARED = 2_000
-# Edges and neighbors while the index of one organization is made: half a million vectors need more than pgvector's own
-# 16 and 64, with which a search that looks at more finds no more.
-OWN_INDEX = "m = 24, ef_construction = 128"
+# Edges and neighbors while an index is made: half a million vectors need more than pgvector's own 16 and 64, with which a
+# search that looks at more finds no more.
+HNSW = "m = 24, ef_construction = 128"
 # As many as a search looks at first, for 200 documents: for more than it has found, a walk begins another round.
 EF_SEARCH = 400
 BREADTH_LEAST = 60
@@ -234,9 +234,6 @@ BEGIN
         INSERT INTO public.search_model (name, dimensions, state)
         VALUES (wanted, wanted_dimensions, CASE WHEN is_first THEN 'SERVING' ELSE 'BUILDING' END)
         RETURNING id INTO known;
-        IF is_first THEN
-            EXECUTE public.search_vector_index(known, wanted_dimensions, NULL, '');
-        END IF;
     ELSE
         -- Wanted again before all of it was removed: what is still there is right, and the rest is made.
         UPDATE public.search_model SET state = 'BUILDING' WHERE id = known AND state = 'RETIRED';
@@ -246,16 +243,20 @@ END
 $$
 """
 
-# Vectors are of length one: the inner product orders them as the cosine does, and is less work. Of all organizations'
-# vectors, or of one's that has many (`domain/search/vector_indexes.py`).
+_VECTOR_INDEX_NAME = """
+CREATE FUNCTION search_vector_index_name(model smallint, org uuid) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT format('search_vector_hnsw_%s_%s', model, replace(org::text, '-', ''))
+$$
+"""
+# Of an organization that has many vectors (`domain/search/vector_indexes.py`). They are of length one: the inner product
+# orders them as the cosine does, and is less work.
 _VECTOR_INDEX = f"""
 CREATE FUNCTION search_vector_index(model smallint, dimensions int, org uuid, how text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT format(
-        'CREATE INDEX %s search_vector_hnsw_%s%s ON public.search_vector '
-        'USING hnsw ((embedding::public.halfvec(%s)) public.halfvec_ip_ops)%s WHERE model_id = %s%s',
-        how, model, '_' || replace(org::text, '-', ''), dimensions,
-        CASE WHEN org IS NOT NULL THEN ' WITH ({OWN_INDEX})' END, model, ' AND org_id = ' || quote_literal(org))
+        'CREATE INDEX %s %s ON public.search_vector USING hnsw ((embedding::public.halfvec(%s)) public.halfvec_ip_ops) '
+        'WITH ({HNSW}) WHERE model_id = %s AND org_id = %L',
+        how, public.search_vector_index_name(model, org), dimensions, model, org)
 $$
 """
 
@@ -308,7 +309,8 @@ BEGIN
             SELECT FROM public.search_document d WHERE d.org_id = org AND d.kind = ANY(kinds)
             AND (project IS NULL OR d.project_id = project) LIMIT {DOCUMENTS_COMPARED} + 1) AS some_documents) THEN
         way := narrow;
-    ELSIF vectors <= few THEN
+    ELSIF vectors <= few OR NOT EXISTS (SELECT FROM pg_catalog.pg_index WHERE indisvalid AND indexrelid
+            = to_regclass('public.' || public.search_vector_index_name(model, org))) THEN
         way := compared;
         breadth := greatest(breadth, {BREADTH_COMPARED});
     END IF;
@@ -358,6 +360,7 @@ STATEMENTS = (
     _KEEP_COMMENT,
     _KEEP_PROJECT,
     *_triggers(),
+    _VECTOR_INDEX_NAME,
     _VECTOR_INDEX,
     _REGISTER,
     # Whoever is no superuser may give a function none but known settings, and pgvector's are known once it is loaded.

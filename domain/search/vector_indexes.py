@@ -1,8 +1,8 @@
-"""The indexes of vectors: one of each model, and one more of each organization that has many.
+"""The indexes of vectors: one for each organization that has many.
 
 HNSW knows no organizations: a walk through everybody's vectors for one of many meets mostly what is somebody else's. In
-an index of its own everything that it meets is its own. PostgreSQL takes the smaller of two that serve. Who has few
-needs neither: all of them are compared.
+an index of its own everything that it meets is its own. Who has few needs none: all of them are compared, and so are
+those of who lacks one yet, however long that takes.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,10 +16,12 @@ from domain.search.serving import Serving
 from domain.search.vectors import MOST_COMPARED
 
 MEMORY = "2GB"
-"""What making an index may take of the database's machine. Only what it needs is taken: 1.1 GB for a million vectors of
-256."""
+"""What making an index may take of the database's machine. Only what it needs is taken, and half a million vectors of 256
+fit."""
 
 Say = Callable[[str], None]
+
+_PREFIX = "search_vector_hnsw_"
 
 
 async def make(
@@ -30,13 +32,12 @@ async def make(
     `owner` is a connection of the owner's in no transaction. One that was interrupted is made again. Raises
     Unavailable; Timeout.
     """
-    await _make(owner, model, None, f"the index of {model.name}", say)
     has = {org_id: await _count(org_id, model, own_from + 1) for org_id in organizations}
     for org_id, count in has.items():
         if count > own_from:
-            await _make(owner, model, org_id, f"the index of {model.name} of organization {org_id}", say)
+            await _make(owner, model, org_id, say)
     kept = {name_of(model.model_id, org_id) for org_id, count in has.items() if count > own_from // 2}
-    for name, is_whole in (await _own(owner, model.model_id)).items():
+    for name, is_whole in (await _all(owner, model.model_id)).items():
         if name not in kept or not is_whole:
             await owner.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
 
@@ -61,16 +62,16 @@ async def lacking(*, own_from: int = MOST_COMPARED) -> list[UUID]:
 
 async def drop(owner: Any, model_id: int) -> None:
     """Drop all of the model's."""
-    for name in [*await _own(owner, model_id), name_of(model_id)]:
+    for name in await _all(owner, model_id):
         await owner.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
 
 
-def name_of(model_id: int, org_id: UUID | None = None) -> str:
-    """What `search_vector_index` calls it."""
-    return f"search_vector_hnsw_{model_id}{'' if org_id is None else f'_{org_id.hex}'}"
+def name_of(model_id: int, org_id: UUID) -> str:
+    """As `search_vector_index_name` has it."""
+    return f"{_PREFIX}{model_id}_{org_id.hex}"
 
 
-async def _make(owner: Any, model: Serving, org_id: UUID | None, what: str, say: Say) -> None:
+async def _make(owner: Any, model: Serving, org_id: UUID, say: Say) -> None:
     name = name_of(model.model_id, org_id)
     if await owner.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)", name):
         return
@@ -84,7 +85,7 @@ async def _make(owner: Any, model: Serving, org_id: UUID | None, what: str, say:
             "SELECT search_vector_index($1, $2, $3, 'CONCURRENTLY')", model.model_id, model.dimensions, org_id
         )
     )
-    say(f"{what} made in {monotonic() - began:,.0f} s")
+    say(f"the index of {model.name} of organization {org_id} made in {monotonic() - began:,.0f} s")
 
 
 async def _count(org_id: UUID, model: Serving, most: int) -> int:
@@ -100,11 +101,11 @@ async def _count(org_id: UUID, model: Serving, most: int) -> int:
         return found
 
 
-async def _own(owner: Any, model_id: int) -> dict[str, bool]:
-    """The model's indexes of single organizations, and whether each is whole."""
+async def _all(owner: Any, model_id: int) -> dict[str, bool]:
+    """The model's indexes, and whether each is whole."""
     found = await owner.fetch(
         "SELECT relname, indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
         "WHERE starts_with(relname, $1) ORDER BY relname",
-        f"{name_of(model_id)}_",
+        f"{_PREFIX}{model_id}_",
     )
     return {row["relname"]: row["indisvalid"] for row in found}
