@@ -16,8 +16,7 @@ from domain.search.serving import Serving
 from domain.search.vectors import MOST_COMPARED
 
 MEMORY = "2GB"
-"""What making an index may take of the database's machine. Only what it needs is taken, and half a million vectors of 256
-fit."""
+"""What making an index may take of the database's machine; it takes what it needs. Half a million of 256 fit."""
 
 Say = Callable[[str], None]
 
