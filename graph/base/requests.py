@@ -16,8 +16,11 @@ MOST_VALUES = 50_000
 # Of an integer that does not fit into 64 bits orjson makes a float; one of so few digits always fits.
 FITTING_DIGITS = 18
 LONGEST_NAME = 100
-_DIGITS = bytes(range(ord("0"), ord("9") + 1))
-_ONLY_DIGITS = bytes(each if each in _DIGITS else ord(" ") for each in range(256))
+# Of a JSON text: digits, what may stand right before a number, and all else. Digits of an id or of a fraction, behind a
+# letter or a point, begin no number.
+_DIGITS, _BEFORE = b"0123456789", b" \t\r\n[:,-"
+_OUTLINE = bytes(ord("0") if each in _DIGITS else ord(" ") if each in _BEFORE else ord("x") for each in range(256))
+_LONG_NUMBER = b" " + b"0" * (FITTING_DIGITS + 1)
 
 
 class NotARequest(Exception):
@@ -87,10 +90,8 @@ def is_name(found: object) -> bool:
 
 
 def _has_long_number(text: bytes) -> bool:
-    """Whether so many digits stand in a row that an integer may be among them."""
-    if len(text) <= FITTING_DIGITS:
-        return False
-    return any(len(run) > FITTING_DIGITS for run in text.translate(_ONLY_DIGITS).split())
+    """Whether an integer of too many digits may be among the numbers."""
+    return _LONG_NUMBER in text.translate(_OUTLINE)
 
 
 def _slowly(text: bytes) -> Any:

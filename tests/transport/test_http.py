@@ -10,6 +10,7 @@ import structlog
 
 from domain.base.settings import Settings
 from graph.base import deadlines
+from graph.base.requests import decoded
 from graph.execution import Engine
 from graph.http import BODY_BYTES, JSON, RESPONSE
 from tests.attacks.raw import exchange, nothing_unhandled, post, raw, still_serves
@@ -244,6 +245,16 @@ async def test_an_integer_beyond_64_bits_is_not_rounded(http: httpx.AsyncClient,
         answer = await http.post("/graphql", content=content, headers=headers)
         fault = {"code": "INVALID", "message": "Integers must fit into 64 bits."}
         assert answer.json()["data"] == {"preferencesUpdate": {"viewer": None, "errors": [fault]}}
+
+
+@pytest.mark.parametrize(
+    "before", ["[", "[1,", "[-", "[ ", "[\t", "[1,\r\n", '[{"task_019b76dab71c7009800000000000f1c":']
+)
+def test_a_long_integer_is_exact_wherever_a_number_may_begin(before: str) -> None:
+    for digits in ("1" * 19, "9" * 20, "1" * 399):
+        text = f"{before}{digits}{'}' * before.count('{')}]"
+
+        assert decoded(text.encode()) == json.loads(text)
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"])
