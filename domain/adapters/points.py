@@ -11,17 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from redis.asyncio import Redis
-
-from domain.adapters.redis import Circuit, pool
+from domain.adapters.redis import BareScript, Circuit
 from domain.base.batches import Batches
 from domain.base.errors import RateLimited, Unavailable
 
 WINDOW_S = 60.0
 # A refund waits so long for a take to go along with.
 REFUND_AFTER_S = 0.02
-# One for the takes, one for refunds that go alone.
-_CONNECTIONS = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 # A window is a hash of the points used and the millisecond of its end, by the clock of Redis; the end is its identity.
@@ -107,13 +103,12 @@ class Points:
 
     def __init__(self, url: str, *, window_s: float = WINDOW_S) -> None:
         self._window_ms = round(window_s * 1000)
-        self._redis = Redis.from_pool(pool(url, connections=_CONNECTIONS))
-        self._count = self._redis.register_script(_COUNT)
+        self._count = BareScript(url, _COUNT)
         self._circuit = Circuit("points", refusal="Points cannot be counted right now. Try again soon.")
         self._takes: Batches[_Take, Balance | OutOfPoints] = Batches(self._decide, apart=True)
         self._refunds: dict[tuple[str, int], int] = {}
         self._refund_later: asyncio.TimerHandle | None = None
-        self._refunding: set[asyncio.Task[None]] = set()
+        self._refunding: asyncio.Task[None] | None = None
 
     async def take(self, key: str, points: int, limit: int) -> Balance:
         """Take the points and say what is left; with 0 points only say it.
@@ -151,22 +146,21 @@ class Points:
         if self._refund_later is not None:
             self._refund_later.cancel()
         self._start_refunding()
-        if self._refunding:
-            await asyncio.wait(self._refunding)
-        await self._redis.aclose()
+        if self._refunding is not None:
+            await self._refunding
+        await self._count.close()
 
     def _start_refunding(self) -> None:
         self._refund_later = None
-        if self._refunds:
-            task = asyncio.create_task(self._refund())
-            self._refunding.add(task)
-            task.add_done_callback(self._refunding.discard)
+        if self._refunds and (self._refunding is None or self._refunding.done()):
+            self._refunding = asyncio.create_task(self._refund())
 
     async def _refund(self) -> None:
-        try:
-            await self._send([])
-        except Unavailable:
-            return
+        while self._refunds:
+            try:
+                await self._send([])
+            except Unavailable:
+                return
 
     async def _decide(self, takes: list[_Take]) -> dict[_Take, Balance | OutOfPoints]:
         numbers = iter((await self._send(takes)).split())
@@ -181,7 +175,7 @@ class Points:
             keys.append(f"points:{take.key}")
             numbers.append(f"{take.points} {take.limit}")
         async with self._circuit.asking():
-            told: bytes = await self._count(keys=keys, args=[" ".join(numbers)])
+            told = await self._count.call(keys, " ".join(numbers))
         return told.decode()
 
 

@@ -1,14 +1,15 @@
 """What every adapter over Redis needs: connections, a bounded wait, and no wait at all while Redis is away."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import hashlib
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import BlockingConnectionPool, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from domain.base.errors import Unavailable
 
@@ -29,6 +30,39 @@ def pool(url: str, *, connections: int) -> BlockingConnectionPool:
         socket_connect_timeout=TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
     )
+
+
+class BareScript:
+    """A script that is called for nearly every request, over connections of its own; one for each call at a time.
+
+    It speaks over a connection itself: what redis-py's client does around a command takes longer than the command. Only
+    a block of `Circuit.asking` ends a call that takes too long.
+    """
+
+    def __init__(self, url: str, text: str) -> None:
+        self._text = text
+        self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        self._pool = ConnectionPool.from_url(url, socket_timeout=None, retry=Retry(NoBackoff(), 0))
+
+    async def call(self, keys: Sequence[str], argument: str) -> bytes:
+        """What the script tells, which is a text. Raises RedisError and OSError."""
+        connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            given = (len(keys), *keys, argument)
+            try:
+                await connection.send_command("EVALSHA", self._digest, *given)
+                told: bytes = await connection.read_response()
+            except NoScriptError:
+                # Redis has begun anew, and keeps what it is sent once.
+                await connection.send_command("EVAL", self._text, *given)
+                told = await connection.read_response()
+            return told
+        finally:
+            await self._pool.release(connection)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._pool.aclose()
 
 
 class Circuit:
