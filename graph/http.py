@@ -131,7 +131,7 @@ class GraphQLOverHTTP:
         except ClientGone:
             return
         except Exception:
-            request_id, trace_id = request_and_trace(HTTPConnection(scope))
+            request_id, trace_id = request_and_trace(HTTPConnection(scope).headers)
             log.exception("a request failed", request_id=request_id, trace_id=trace_id)
             extensions = {"code": "INTERNAL", "requestId": request_id}
             error = {"message": "Something went wrong on our side.", "extensions": extensions}

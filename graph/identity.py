@@ -398,7 +398,7 @@ def counted(info: Info) -> dict[str, Any]:
 
 def origin_of(info: Info) -> dict[str, Any]:
     """Where a password or a sign-up comes from, and what counts it."""
-    return {**counted(info), "user_agent": info.context.connection.headers.get("user-agent")}
+    return {**counted(info), "user_agent": info.context.headers.get("user-agent")}
 
 
 async def _begun(info: Info, started: Started) -> AuthPayload:

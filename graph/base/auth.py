@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from starlette.requests import HTTPConnection
-
 from domain.base.actor import Actor
 from domain.base.errors import Unauthenticated
 from domain.organizations import api_keys, callers
+from graph.base.context import Context
 
 COOKIE = "planwire_session"
 
@@ -19,14 +18,14 @@ class Credentials:
     is_cookie: bool
 
 
-def credentials_of(connection: HTTPConnection, connection_params: dict[str, object] | None) -> Credentials | None:
+def credentials_of(context: Context) -> Credentials | None:
     """The Authorization header, else connection_init's `authorization`, else the cookie. None when nothing was sent."""
-    params = {str(name).lower(): value for name, value in (connection_params or {}).items()}
-    for sent in (connection.headers.get("authorization"), params.get("authorization")):
+    params = {str(name).lower(): value for name, value in (context.connection_params or {}).items()}
+    for sent in (context.headers.get("authorization"), params.get("authorization")):
         if sent is not None:
             scheme, _, token = str(sent).partition(" ")
             return Credentials(token.strip() if scheme.lower() == "bearer" else "", is_cookie=False)
-    cookie = connection.cookies.get(COOKIE)
+    cookie = context.connection.cookies.get(COOKIE)
     return Credentials(cookie, is_cookie=True) if cookie else None
 
 

@@ -180,6 +180,16 @@ class Context:
     connection_params: dict[str, Any] | None = field(default=None)
     caller: Actor | None = None
     """Who opened the socket. An operation finds its own caller anew."""
+    headers: Mapping[str, str] = field(init=False)
+    """By names in lower case; of one that was sent several times the first."""
+    client_address: str = field(init=False)
+    """The network address of the other end, as the proxy settings give it."""
+
+    def __post_init__(self) -> None:
+        # Starlette looks through all that were sent for each that is asked for, of which an operation has four.
+        sent, client = self.connection.scope["headers"], self.connection.scope.get("client")
+        self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(sent)}
+        self.client_address = client[0] if client else "unknown"
 
     @property
     def operation(self) -> Operation:
@@ -190,11 +200,6 @@ class Context:
     def actor(self) -> Actor:
         """The caller. Raises Unauthenticated when there is none."""
         return self.operation.actor
-
-    @property
-    def client_address(self) -> str:
-        """The network address of the other end, as the proxy settings give it."""
-        return self.connection.client.host if self.connection.client else "unknown"
 
     async def load(self, read: Callable[..., Awaitable[dict[Any, Any]]], key: Any, *arguments: Hashable) -> Any:
         """See Operation.load."""

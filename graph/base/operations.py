@@ -3,7 +3,7 @@
 import random
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -18,7 +18,6 @@ from graphql import (
     Visitor,
     visit,
 )
-from starlette.requests import HTTPConnection
 
 from domain.base import telemetry
 from domain.base.actor import Actor
@@ -60,7 +59,7 @@ async def begin(context: Context, *, shows_cursor: bool) -> Operation:
     The caller is found anew for each operation, also on a long-lived socket.
     """
     started = time.perf_counter()
-    security_log.come_from(context.client_address, context.connection.headers.get("user-agent"))
+    security_log.come_from(context.client_address, context.headers.get("user-agent"))
     caller: Actor | None = None
     refusal: Exception | None = None
     log_heads: dict[UUID, int] = {}
@@ -74,7 +73,7 @@ async def begin(context: Context, *, shows_cursor: bool) -> Operation:
     except Exception as failure:
         # Raised to the fields that ask who calls; a field that does not ask, like signIn, still answers.
         refusal = failure
-    request_id, trace_id = request_and_trace(context.connection)
+    request_id, trace_id = request_and_trace(context.headers)
     operation = Operation(caller, refusal, request_id)
     operation.log_heads, operation.shows_cursor = log_heads, shows_cursor
     operation.started = started
@@ -122,7 +121,7 @@ async def caller_of(context: Context) -> Actor | None:
 
     Raises Unauthenticated.
     """
-    credentials = credentials_of(context.connection, context.connection_params)
+    credentials = credentials_of(context)
     if credentials is not None and credentials.is_cookie:
         _hold_cookie_to_its_origin(context)
     return await actor_of(credentials)
@@ -135,9 +134,9 @@ def _hold_cookie_to_its_origin(context: Context) -> None:
     is asked as well: a POST of JSON is none, and a GET is none by any of the headers that ask for a preflight.
     Raises Unauthenticated. Source: OWASP, Cross-Site Request Forgery Prevention.
     """
-    connection = context.connection
-    is_simple = connection.scope.get("method") == "GET" and not any(name in connection.headers for name in PREFLIGHTED)
-    if is_simple or connection.headers.get("origin") not in context.settings.allowed_origins:
+    sent = context.headers
+    is_simple = context.connection.scope.get("method") == "GET" and not any(name in sent for name in PREFLIGHTED)
+    if is_simple or sent.get("origin") not in context.settings.allowed_origins:
         raise Unauthenticated("The cookie does not count from this Origin. Send a bearer token.")
 
 
@@ -159,13 +158,12 @@ def _refusal(fault: str, path: str) -> GraphQLError:
     return GraphQLError(fault, extensions={"code": "BAD_USER_INPUT", "path": path.split(".")})
 
 
-def request_and_trace(connection: HTTPConnection) -> tuple[str, str]:
+def request_and_trace(headers: Mapping[str, str]) -> tuple[str, str]:
     """The ids that the other end sent, where they have the right form, else new ones.
 
     Source: W3C Trace Context, traceparent header.
     """
-    sent = connection.headers.get("x-request-id", "")
-    trace = _TRACEPARENT.fullmatch(connection.headers.get("traceparent", ""))
+    sent, trace = headers.get("x-request-id", ""), _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
     return sent if _REQUEST_ID.fullmatch(sent) else _new_id(), trace[1] if trace else _new_id()
 
 
