@@ -6,6 +6,7 @@ thing that is not as expected, an exception or a null where none may be or a mem
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import asyncpg
@@ -37,7 +38,9 @@ class Straight:
         root = self._plan.root
         if root.join is None:
             root.join = self._join(root) or False
-        with one_connection():
+        # Where the join is all that is read, there is no second statement to keep a connection for.
+        is_joined = root.join and not root.functions and len(root.join.fields) == len(root.declared)
+        with nullcontext() if is_joined else one_connection():
             (data,) = await self.select(root, [self._executor.root_value])
         return data
 
