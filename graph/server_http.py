@@ -16,8 +16,11 @@ from typing import Any, ClassVar
 import httptools
 import orjson
 import structlog
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from graph.server_answer import WholeAnswers
 
 # From the opening of the connection, or the first byte after an answer. A head is one packet or two.
 HEAD_DEADLINE_S = 10.0
@@ -163,6 +166,9 @@ class HttpProtocol(HttpToolsProtocol):
         if not self.parser.should_upgrade():
             # What trails a chunked body would come to the headers, which the application has read already.
             self.headers = []
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        super()._start_asgi_task(cycle, WholeAnswers(app, cycle))
 
     def on_body(self, body: bytes) -> None:
         self._moved = True
