@@ -200,7 +200,7 @@ def _path(place: "_Place") -> str:
 
 
 def _is_bad(text: str) -> bool:
-    return "\x00" in text or SURROGATE.search(text) is not None
+    return "\x00" in text or (not text.isascii() and SURROGATE.search(text) is not None)
 
 
 class _Literals(Visitor):

@@ -134,6 +134,7 @@ class Plan:
         """How many fields it holds."""
         self.of_text: dict[Hashable, Any] = {}
         """What functions have found out about their selections."""
+        self._one_by_one: list[Selection] | None = None
         root = executor.schema.get_root_type(executor.operation.operation)
         if root is None:
             raise TypeError("validation lets no operation through whose root type is missing")
@@ -142,6 +143,12 @@ class Plan:
         asks_schema = any(part is not None and part.name in INTROSPECTION for _, part in self.root.fields)
         self.fallback = "introspection" if asks_schema else None
         """Why graphql-core runs it; None for what the compiler runs."""
+
+    def one_by_one(self) -> list[Selection]:
+        """The fields of the root, each by itself, as mutations are run."""
+        if self._one_by_one is None:
+            self._one_by_one = [Selection(self.root.type, [each]) for each in self.root.fields]
+        return self._one_by_one
 
     def selection(self, executor: Executor[Any], above: FieldPlan, type_: GraphQLObjectType) -> Selection:
         """What the field asks of objects of the type."""

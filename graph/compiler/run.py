@@ -118,8 +118,8 @@ class _Run:
         spot = Spot(executor.root_value, data, None, None, "", True, None)
         try:
             if serially:
-                for key, part in root.fields:
-                    await self._in_time(Selection(root.type, [(key, part)]), spot)
+                for one in self._plan.one_by_one():
+                    await self._in_time(one, spot)
             else:
                 await self._select(root, [spot])
         except NullData:
