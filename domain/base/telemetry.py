@@ -145,11 +145,11 @@ def operation_ended(**told: Any) -> None:
     if not _takes_ready_lines:
         structlog.get_logger("graph").info("operation", **told)
         return
-    at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    line = {**about.get(), "event": "operation", **told, "level": "info", "logger": "graph", "timestamp": at}
+    at = {"level": "info", "logger": "graph", "timestamp": datetime.now(UTC)}
+    line = {**about.get(), "event": "operation", **told, **at}
     if not _ready:
         asyncio.get_running_loop().call_soon(_write_ready)
-    _ready.append(orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE))
+    _ready.append(orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z))
 
 
 def _write_ready() -> None:
