@@ -48,6 +48,29 @@ async def test_those_of_one_turn_share_and_those_who_come_later_get_the_next() -
     assert (asked, numbers.asked) == ([[1, 2, -1]], [[1, 2, -1], [1, 3]])
 
 
+async def test_where_several_ask_those_of_the_next_turns_share_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "TURNS", 20)
+    numbers = Numbers()
+    numbers.may_answer.set()
+
+    await asyncio.gather(numbers.batches.get(1), numbers.batches.get(2))
+    next_ = [asyncio.create_task(numbers.batches.get(3))]
+    await turns()
+    next_.append(asyncio.create_task(numbers.batches.get(4)))
+
+    assert await asyncio.gather(*next_) == [6, 8]
+    assert numbers.asked == [[1, 2], [3, 4]]
+
+
+async def test_who_asks_alone_makes_nobody_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "TURNS", 1_000_000_000)
+    numbers = Numbers()
+    numbers.may_answer.set()
+
+    assert [await numbers.batches.get(key) for key in (1, 2, 3)] == [2, 4, 6]
+    assert numbers.asked == [[1], [2], [3]]
+
+
 async def test_a_batch_is_bounded() -> None:
     numbers = Numbers()
     numbers.may_answer.set()
