@@ -6,7 +6,9 @@ A second write is a second call of the system, and wakes the other end for a hea
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-# What no header holds. Each header's line ends in two of them.
+# A longer body is not copied for it.
+MOST_JOINED_BYTES = 64 * 1024
+# What no header holds. Each line ends in two of them.
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
 
 
@@ -42,14 +44,16 @@ class WholeAnswers:
         if message.get("more_body") or cycle.flow.write_paused or cycle.disconnected or not cycle.keep_alive:
             return False
         body, headers = message.get("body", b""), [*cycle.default_headers, *head.get("headers", ())]
-        if cycle.scope["method"] == "HEAD" or (b"content-length", b"%d" % len(body)) not in headers:
+        if len(body) > MOST_JOINED_BYTES or cycle.scope["method"] == "HEAD":
             return False
-        lines = b"".join([b"%b: %b\r\n" % each for each in headers])
-        if len(lines) - len(lines.translate(None, _CONTROLS)) != 2 * len(headers):
+        if (b"content-length", b"%d" % len(body)) not in headers:
+            return False
+        lines = b"".join([STATUS_LINE[head["status"]], *[b"%b: %b\r\n" % each for each in headers]])
+        if len(lines) - len(lines.translate(None, _CONTROLS)) != 2 * (1 + len(headers)):
             return False
         if b"\nconnection:" in lines or b"\ntransfer-encoding:" in lines:
             return False
-        cycle.transport.write(b"".join((STATUS_LINE[head["status"]], lines, b"\r\n", body)))
+        cycle.transport.write(b"".join((lines, b"\r\n", body)))
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
         cycle.message_event.set()

@@ -11,6 +11,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from domain.base.settings import Settings, load
+from graph.server_answer import MOST_JOINED_BYTES
 from graph.server_http import HttpProtocol
 from tests.attacks.raw import raw, running
 
@@ -21,8 +22,11 @@ BARE: Message = {"type": "http.response.start", "status": 404, "headers": []}
 FIRST: Message = {"type": "http.response.body", "body": b"who", "more_body": True}
 LAST: Message = {"type": "http.response.body", "body": b"le"}
 EMPTY: Message = {"type": "http.response.start", "status": 204, "headers": [(b"content-length", b"0")]}
+LONG = b"x" * (MOST_JOINED_BYTES + 1)
+LONG_START: Message = {**START, "headers": [(b"content-length", b"%d" % len(LONG))]}
 ANSWERS: dict[str, list[Message]] = {
     "whole": [START, BODY],
+    "long": [LONG_START, {**BODY, "body": LONG}],
     "without a length": [BARE, BODY],
     "in pieces": [START, FIRST, LAST],
     "in chunks": [BARE, FIRST, LAST],
