@@ -10,6 +10,7 @@ import contextvars
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from domain.adapters.redis import BareScript, Circuit
 from domain.base.batches import Batches
@@ -59,8 +60,7 @@ return table.concat(told, ' ')
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(NamedTuple):
     """What is left of a key's window after a take."""
 
     key: str
@@ -89,7 +89,7 @@ class OutOfPoints(RateLimited):
         self.balance = balance
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Take:
     """One caller's wish. Compared by identity: the same wish of two callers is two."""
 

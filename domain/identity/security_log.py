@@ -7,9 +7,9 @@ asks for is sent once it is committed.
 
 from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from domain.base.actor import Actor
@@ -51,8 +51,7 @@ class SecurityEntryRow(Row):
     detail: str | None
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a request comes from, as far as that is known."""
 
     client_address: str | None = None

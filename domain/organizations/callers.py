@@ -6,7 +6,7 @@ answers have arrived: a session that was revoked is refused from the next operat
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from domain.base.actor import Actor, ActorKind, ActorRef, Standing
@@ -23,8 +23,7 @@ from domain.organizations.api_keys import standing_of
 _STANDINGS = {role.value: Standing.of_role(role) for role in Role}
 
 
-@dataclass(frozen=True)
-class SignedIn:
+class SignedIn(NamedTuple):
     """A session that lasts, and its person's standings. `is_due` says that its use is to be noted."""
 
     session_id: UUID
