@@ -1,6 +1,6 @@
 """How uvicorn serves the application: configuration, and what a process is given for it.
 
-`server_http.py` and `server_websocket.py` say what a connection may do.
+`server_http.py` and `server_websocket.py` say what a connection may do, `server_answer.py` how an answer leaves.
 """
 
 import gc

@@ -4,7 +4,7 @@ Who asks leaves a key and waits. Whoever asked within one turn of the event loop
 come while it is under way are answered by the next, so every answer was looked up after its question. Nothing is kept.
 
 Where several ask at once, the next look-up waits for some turns of the loop. A busy loop has brought more of them by
-then, and each look-up costs as much as half a request; one with nothing else to do has gone round in no time.
+then, and each look-up costs as much as a third of a request; one with nothing else to do has gone round in no time.
 """
 
 import asyncio
