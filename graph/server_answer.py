@@ -1,61 +1,61 @@
-"""How an answer leaves: head and body in one write, where uvicorn writes each by itself.
+"""How an answer leaves: its head with the first piece of its body, where uvicorn writes each by itself.
 
 A second write is a second call of the system, and wakes the other end for a head without its body.
 """
 
-from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from collections.abc import Callable
+from typing import Any
 
-# A longer body is not copied for it.
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+# A longer piece is not copied for it.
 MOST_JOINED_BYTES = 64 * 1024
-# What no header holds. Each line ends in two of them.
-_CONTROLS = bytes([*range(9), *range(10, 32), 127])
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class WholeAnswers:
-    """The application, for one request of uvicorn's. Holds the head back until the first piece of the body is there."""
+def hold_head(cycle: RequestResponseCycle) -> None:
+    """Let the head of the cycle's answer wait for the first piece of its body."""
+    held = _HeldHead(cycle.transport, cycle.on_response)
+    cycle.transport = held  # type: ignore[assignment]  # it is one but for its class
+    cycle.on_response = held.on_response
 
-    def __init__(self, app: ASGI3Application, cycle: RequestResponseCycle) -> None:
-        self._app = app
-        self._cycle = cycle
-        self._head: ASGISendEvent | None = None
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        await self._app(scope, receive, self._send)
-        if self._head is not None:
-            await send(self._head)
+class _HeldHead:
+    """The transport, for one answer. The head is the first that is written, but for an interim answer before it.
 
-    async def _send(self, message: ASGISendEvent) -> None:
-        head, self._head = self._head, None
-        if message["type"] == "http.response.start" and head is None and not self._cycle.response_started:
-            self._head = message
+    It knows nothing of the request, which knows it: both go when they are done, without the collector of cycles.
+    """
+
+    def __init__(self, transport: Any, ended: Callable[..., None]) -> None:
+        self._transport = transport
+        self._ended = ended
+        self._is_begun = False
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """As the transport's, but for the head."""
+        if not self._is_begun and data != CONTINUE:
+            self._is_begun, self._head = True, data
             return
-        if head is not None:
-            if self._is_written(head, message):
-                return
-            await self._cycle.send(head)
-        await self._cycle.send(message)
+        if self._head and len(data) <= MOST_JOINED_BYTES:
+            data, self._head = self._head + data, b""
+        self._let_go()
+        self._transport.write(data)
 
-    def _is_written(self, head: ASGISendEvent, message: ASGISendEvent) -> bool:
-        """Write the answer, as uvicorn would, where nothing is special about it."""
-        cycle = self._cycle
-        if head["type"] != "http.response.start" or message["type"] != "http.response.body":
-            return False
-        if message.get("more_body") or cycle.flow.write_paused or cycle.disconnected or not cycle.keep_alive:
-            return False
-        body, headers = message.get("body", b""), [*cycle.default_headers, *head.get("headers", ())]
-        if len(body) > MOST_JOINED_BYTES or cycle.scope["method"] == "HEAD":
-            return False
-        if (b"content-length", b"%d" % len(body)) not in headers:
-            return False
-        lines = b"".join([STATUS_LINE[head["status"]], *[b"%b: %b\r\n" % each for each in headers]])
-        if len(lines) - len(lines.translate(None, _CONTROLS)) != 2 * (1 + len(headers)):
-            return False
-        if b"\nconnection:" in lines or b"\ntransfer-encoding:" in lines:
-            return False
-        cycle.transport.write(b"".join((lines, b"\r\n", body)))
-        cycle.response_started = cycle.response_complete = True
-        cycle.waiting_for_100_continue = False
-        cycle.message_event.set()
-        cycle.on_response()
-        return True
+    def close(self) -> None:
+        """As the transport's."""
+        self._let_go()
+        self._transport.close()
+
+    def on_response(self) -> None:
+        """As the cycle's. An answer without a body has written its head alone."""
+        self._let_go()
+        self._ended()
+
+    def _let_go(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)

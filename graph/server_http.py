@@ -20,7 +20,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from graph.server_answer import WholeAnswers
+from graph.server_answer import hold_head
 
 # From the opening of the connection, or the first byte after an answer. A head is one packet or two.
 HEAD_DEADLINE_S = 10.0
@@ -168,7 +168,8 @@ class HttpProtocol(HttpToolsProtocol):
             self.headers = []
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        super()._start_asgi_task(cycle, WholeAnswers(app, cycle))
+        hold_head(cycle)
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         self._moved = True
