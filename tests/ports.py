@@ -1,15 +1,26 @@
-"""Servers in the process of a test. They notice at once that they shall end: Uvicorn looks ten times a second."""
+"""Servers in the process of a test, and clients of them. The servers notice at once that they shall end: Uvicorn looks
+ten times a second."""
 
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
+import httpx
 import uvicorn
 from starlette.types import ASGIApp
 
 # How often Uvicorn renews the date of its answers.
 LOOK_S = 1.0
+# To read the certificates of the system for each client takes longer than most tests, and no server here has TLS.
+_NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def http_client(**options: Any) -> httpx.AsyncClient:
+    """A client of servers without TLS."""
+    return httpx.AsyncClient(verify=_NO_CERTIFICATES, **options)
 
 
 class Server(uvicorn.Server):

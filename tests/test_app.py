@@ -12,6 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from domain.base.settings import Settings
 from graph.base.auth import COOKIE
 from tests.factories import Person, Tenant, execute, make_person, rows
+from tests.ports import http_client
 
 VIEWER = "{ viewer { user { id name } } }"
 RENAME = 'mutation { profileUpdate(input: {name: "Renamed"}) { viewer { user { name } } errors { code } } }'
@@ -20,7 +21,7 @@ RENAME = 'mutation { profileUpdate(input: {name: "Renamed"}) { viewer { user { n
 @pytest.fixture
 async def http(address: str) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of the server."""
-    async with httpx.AsyncClient(base_url=f"http://{address}") as client:
+    async with http_client(base_url=f"http://{address}") as client:
         yield client
 
 

@@ -10,7 +10,6 @@ import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
-import httpx
 import pytest
 
 from domain.adapters.storage import Missing, Storage, Stored, attachment_key, result_key
@@ -20,6 +19,7 @@ from domain.base.clock import new_id, now
 from domain.base.crypto import signing_key
 from domain.base.settings import Settings
 from tests.adapters.s3_server import BUCKET, bucket
+from tests.ports import http_client
 
 TYPE = "application/octet-stream"
 
@@ -176,7 +176,7 @@ async def test_a_client_sends_and_takes_the_bytes_itself(storage: Storage) -> No
     source = await storage.presign_get(
         key, filename='Übersicht "2".csv', content_type="text/csv; charset=utf-8", inline=True, expires_s=300
     )
-    async with httpx.AsyncClient() as http:
+    async with http_client() as http:
         missing = await http.get(source)
         sent = [await http.request(target.method, target.url, content=body, headers=target.headers) for _ in range(2)]
         taken = await http.get(source)
@@ -203,7 +203,7 @@ async def test_a_picture_may_be_shown_in_its_place(storage: Storage) -> None:
     await storage.write(key, chunks(b"picture"), content_type="image/webp")
 
     source = await storage.presign_get(key, filename="a.webp", content_type="image/webp", inline=True, expires_s=300)
-    async with httpx.AsyncClient() as http:
+    async with http_client() as http:
         answer = await http.get(source)
 
     assert answer.headers["content-type"] == "image/webp"

@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import httpx
 import pytest
 
 from domain.adapters.storage import result_key
@@ -29,6 +28,7 @@ from tests.jobs.crew import hurry, until
 from tests.jobs.working import working
 from tests.openai.pictures import PNG, drawn
 from tests.organizations.test_api_keys import make_key
+from tests.ports import http_client
 from tests.transport.files import own
 
 REACTIONS = Reactions(events={}, accounts={}, listeners={}, rows=(image_jobs.draw,), inbound=(), lines=())
@@ -102,7 +102,7 @@ async def test_a_picture_is_shown_in_place_and_what_the_job_left_is_saved(
     await ended(settings, service, await asked(acme.member, acme))
     (image,) = await listed(acme.member)
 
-    async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as http:
+    async with http_client(base_url=f"http://{address}", trust_env=False) as http:
         shown, saved = [await http.get(own(url)) for url in (image["url"], image["job"]["resultUrl"])]
 
     assert (shown.content, shown.headers["content-disposition"].split(";")[0]) == (PNG, "inline")

@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 
 from domain.adapters.storage import Storage
 from domain.adapters.wiring import Adapters
 from tests.attachments.uploading import Desk
 from tests.factories import Tenant
+from tests.ports import http_client
 from tests.tasks.board import make_board
 
 
@@ -22,5 +22,5 @@ def storage(adapters: Adapters) -> Storage:
 async def desk(acme: Tenant, storage: Storage, address: str) -> AsyncIterator[Desk]:
     """A fresh project of acme with a task."""
     board = await make_board(acme)
-    async with httpx.AsyncClient(base_url=f"http://{address}") as http:
+    async with http_client(base_url=f"http://{address}") as http:
         yield Desk(board, await board.task(), storage, http)

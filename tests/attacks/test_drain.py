@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from domain.adapters.wiring import Adapters
@@ -21,6 +20,7 @@ from tests.attacks.raw import nothing_unhandled, raw, running
 from tests.events.live import gauges, served, tell, until
 from tests.factories import Tenant, make_project, rows
 from tests.live_log.subscribers import EVENTS, log_of
+from tests.ports import http_client
 from tests.processes import READY_DEADLINE_S, Started, started
 from tests.sockets import Ended, opened
 from tests.tasks.races import uncommitted, waiting
@@ -142,7 +142,7 @@ async def test_a_change_under_way_is_answered_and_made_once_while_nobody_new_is_
     body = {"query": CREATE, "variables": {"id": global_id("project", project.id)}}
     async with (
         serving(settings, tmp_path, "--workers", workers) as (ending, address),
-        httpx.AsyncClient(trust_env=False, timeout=30) as http,
+        http_client(trust_env=False, timeout=30) as http,
         raw(address) as idle,
     ):
         async with uncommitted(acme.member, lambda actor: tasks.create(actor, project.id, title="Before it ends")):

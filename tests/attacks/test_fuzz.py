@@ -28,6 +28,7 @@ from tests.attacks.raw import still_serves
 from tests.attacks.target import Target, attacked
 from tests.compiler.operations import operation as made
 from tests.compiler.worlds import Scene, make_scenes
+from tests.ports import http_client
 from tests.sockets import PATIENCE_S, PROTOCOL
 
 pytestmark = pytest.mark.usefixtures("lines")
@@ -130,7 +131,7 @@ async def scene(attacked_here: Target) -> Scene:
 @pytest.fixture(scope="module")
 async def http(attacked_here: Target) -> AsyncIterator[httpx.AsyncClient]:
     """A client that keeps its connections."""
-    async with httpx.AsyncClient(base_url=f"http://{attacked_here.address}", timeout=PATIENCE_S) as client:
+    async with http_client(base_url=f"http://{attacked_here.address}", timeout=PATIENCE_S) as client:
         yield client
 
 

@@ -4,12 +4,12 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import pytest
 
 from domain.base.settings import Settings
 from tests.attacks.target import Target, attacked
 from tests.factories import Tenant, execute
+from tests.ports import http_client
 from tests.sockets import opened
 from tests.transport.servers import ask, asking, codes
 
@@ -68,7 +68,7 @@ async def test_a_bug_is_masked_over_both_transports(target: Target, acme: Tenant
     await execute("ALTER TABLE preferences RENAME COLUMN locale TO broken")
     try:
         async with (
-            httpx.AsyncClient(base_url=f"http://{target.address}") as http,
+            http_client(base_url=f"http://{target.address}") as http,
             opened(target.address, acme.member.token) as socket,
         ):
             posted = (await ask(http, read, acme.member)).json()

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-import httpx
 import pytest
 
 from domain.adapters.stripe import Stripe
@@ -19,6 +18,7 @@ from tests.events.live import served
 from tests.factories import Person, Tenant, rows
 from tests.jobs.crew import until
 from tests.jobs.working import working
+from tests.ports import http_client
 from tests.stripe.objects import Json
 from tests.stripe.server import FakeStripe, serving
 
@@ -161,7 +161,7 @@ async def subscribe(who: Person, organization_id: str) -> None:
     payload = (await who.client.ok(CHECKOUT, org=organization_id, plan="PRO", **URLS))["billingCheckoutCreate"]
     if [error["code"] for error in payload["errors"]] == ["CONFLICT"]:
         return
-    async with httpx.AsyncClient(trust_env=False) as browser:
+    async with http_client(trust_env=False) as browser:
         assert (await browser.post(payload["url"], data={"do": "pay"})).status_code == 303
 
 

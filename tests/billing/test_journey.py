@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import httpx
-
 from tests.billing.paying import PORTAL, URLS, Shop, subscribe
 from tests.events.live import begun
 from tests.factories import Tenant, rows
+from tests.ports import http_client
 from tests.sockets import Stream, opened
 
 SEEN = """
@@ -51,7 +50,7 @@ def full(limit: int, used: int) -> list[dict[str, Any]]:
 async def press(shop: Shop, tenant: Tenant, button: str) -> None:
     """Press a button of the portal."""
     page = (await tenant.billing.client.done(PORTAL, **{"org": tenant.id, "return": URLS["cancel"]}))["url"]
-    async with httpx.AsyncClient(trust_env=False) as browser:
+    async with http_client(trust_env=False) as browser:
         pressed = {"do": f"{button} {shop.subscription(tenant)['id']}"}
         assert (await browser.post(page, data=pressed)).status_code == 303
 

@@ -19,6 +19,7 @@ from tests.billing.dying import dying
 from tests.billing.paying import Shop, changes_of, standing
 from tests.factories import Tenant, rows
 from tests.jobs.crew import PATIENCE_S, until
+from tests.ports import http_client
 from tests.stripe.objects import Json
 from tests.stripe.webhooks import signature, written
 
@@ -118,7 +119,7 @@ async def test_too_large_a_body_leaves_nothing(shop: Shop) -> None:
 
 async def test_without_a_secret_there_is_no_such_page(address: str) -> None:
     body = written(event())
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with http_client(trust_env=False) as client:
         answer = await client.post(
             f"http://{address}/webhooks/stripe", content=body, headers={"stripe-signature": signature(body, "")}
         )
@@ -126,7 +127,7 @@ async def test_without_a_secret_there_is_no_such_page(address: str) -> None:
 
 
 async def test_only_what_is_sent_is_taken(shop: Shop) -> None:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with http_client(trust_env=False) as client:
         assert (await client.get(f"http://{shop.address}/webhooks/stripe")).status_code == 405
 
 

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import httpx
-
 from domain.base.settings import Settings
 from tests.clients.conftest import Given, Story, compiled
 from tests.clients.node import told
 from tests.clients.test_clients import TITLES
+from tests.ports import http_client
 from tests.processes import free_port, serving
 
 
@@ -38,7 +37,7 @@ async def test_persisted_documents_are_all_that_an_application_needs(
 
     with serving(settings, port, DOCUMENTS="persisted", DOCUMENTS_FILE=str(allowed)):
         by_name = await told("relay.mjs", **{**asked, "artifacts": str(artifacts)})
-        async with httpx.AsyncClient() as client:
+        async with http_client() as client:
             refused = (await client.post(asked["url"], json={"query": "{ __typename }"})).json()
 
     assert by_name == [

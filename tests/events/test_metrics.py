@@ -8,13 +8,13 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import psutil
 
 from domain.base.settings import Settings
 from tests.base.test_command_line import wait_until, workers_of
 from tests.events.live import EVENTS, begun, served, until
 from tests.factories import Tenant
+from tests.ports import http_client
 from tests.processes import READY_DEADLINE_S, started
 from tests.sockets import opened
 from tests.test_outages import ORGANIZE, SIGN_UP
@@ -31,7 +31,7 @@ def shown(text: str, name: str) -> float:
 
 
 async def test_without_a_token_it_is_for_this_machine_alone(address: str) -> None:
-    async with httpx.AsyncClient(base_url=f"http://{address}") as http:
+    async with http_client(base_url=f"http://{address}") as http:
         here = await http.get("/metrics")
         refused = [
             await http.get("/metrics", headers=ELSEWHERE),
@@ -47,7 +47,7 @@ async def test_without_a_token_it_is_for_this_machine_alone(address: str) -> Non
 async def test_with_a_token_it_is_for_whoever_brings_it(settings: Settings) -> None:
     async with (
         served(replace(settings, metrics_token=TOKEN)) as server,
-        httpx.AsyncClient(base_url=f"http://{server.address}") as http,
+        http_client(base_url=f"http://{server.address}") as http,
     ):
         admitted = await http.get("/metrics", headers={**ELSEWHERE, "authorization": f"Bearer {TOKEN}"})
         refused = [
@@ -62,7 +62,7 @@ async def test_with_a_token_it_is_for_whoever_brings_it(settings: Settings) -> N
 
 async def test_it_tells_how_many_sockets_and_subscriptions_are_open(address: str, acme: Tenant) -> None:
     async def told() -> list[float]:
-        async with httpx.AsyncClient(base_url=f"http://{address}") as http:
+        async with http_client(base_url=f"http://{address}") as http:
             text = (await http.get("/metrics")).text
         return [shown(text, f"planwire_{name}") for name in ("sockets", "subscriptions", "followed_logs")]
 

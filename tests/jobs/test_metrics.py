@@ -2,10 +2,9 @@
 
 import re
 
-import httpx
-
 from tests.factories import Tenant
 from tests.jobs.crew import Crew, calls, make_labels, until, wish
+from tests.ports import http_client
 
 
 async def test_dead_jobs_are_counted_where_prometheus_looks(workers: Crew, acme: Tenant) -> None:
@@ -19,7 +18,7 @@ async def test_dead_jobs_are_counted_where_prometheus_looks(workers: Crew, acme:
         return len(await calls(acme.org_id)) == 2
 
     await until(has_given_up)
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with http_client(trust_env=False) as http:
 
         async def dead() -> list[str]:
             shown = await http.get(line.removeprefix("metrics: "))

@@ -13,6 +13,7 @@ import httpx
 import PIL.Image
 
 from tests.exports.archives import read
+from tests.ports import http_client
 from tests.processes import started
 from tests.sockets import Client, Stream, opened
 
@@ -92,7 +93,7 @@ class Visitor:
         assert announced["attachment"] == {"id": id, "status": "REQUESTED", "contentType": None, "downloadUrl": None}
         headers = {header["name"]: header["value"] for header in target["headers"]}
         # The address alone says that it may: nothing of the sign-in goes along.
-        async with httpx.AsyncClient() as elsewhere:
+        async with http_client() as elsewhere:
             sent = await elsewhere.request(target["method"], target["url"], content=data, headers=headers)
         assert (sent.status_code, sent.text) == (200, "")
         return (await self.change(COMPLETE, id=id))["attachment"]
@@ -110,7 +111,7 @@ class Visitor:
         return response.content
 
     async def _got(self, url: str) -> httpx.Response:
-        async with httpx.AsyncClient() as elsewhere:
+        async with http_client() as elsewhere:
             response = await elsewhere.get(url)
         assert response.status_code == 200, response.text
         assert response.headers["x-content-type-options"] == "nosniff"
@@ -134,7 +135,7 @@ class Visitor:
 
 @asynccontextmanager
 async def _visit(origin: str, email: str) -> AsyncIterator[Visitor]:
-    async with httpx.AsyncClient(base_url=origin, timeout=60) as http:
+    async with http_client(base_url=origin, timeout=60) as http:
         response = await http.post("/graphql", json={"query": SIGN_IN, "variables": {"email": email}})
         token = response.json()["data"]["signIn"]["token"]
         async with opened(origin.removeprefix("http://"), token) as socket:

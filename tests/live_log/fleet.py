@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from domain.base.settings import Settings
+from tests.ports import http_client
 from tests.processes import Started, started
 
 # With those of the test process well under the 200 connections of its server.
@@ -40,7 +41,7 @@ class Fleet:
         self._turns: Iterator[int] = itertools.count()
         # A connection that is kept may be closed by the server just when it is used again.
         limits = httpx.Limits(max_keepalive_connections=0)
-        self._http = httpx.AsyncClient(timeout=ANSWER_WITHIN_S, limits=limits, trust_env=False)
+        self._http = http_client(timeout=ANSWER_WITHIN_S, limits=limits, trust_env=False)
 
     @property
     def addresses(self) -> list[str]:

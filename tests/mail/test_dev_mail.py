@@ -14,12 +14,13 @@ from domain.base.settings import Settings
 from graph.app import create_app
 from tests.adapters.test_mail_smtp import MESSAGE
 from tests.attacks.raw import running
+from tests.ports import http_client
 
 
 @pytest.fixture
 async def http(address: str) -> AsyncIterator[httpx.AsyncClient]:
     """A browser of this machine."""
-    async with httpx.AsyncClient(base_url=f"http://{address}") as client:
+    async with http_client(base_url=f"http://{address}") as client:
         yield client
 
 
@@ -117,7 +118,7 @@ async def test_where_mail_is_sent_there_is_no_such_page(
 
     async with (
         running(settings, app=app) as server,
-        httpx.AsyncClient(base_url=f"http://{server.address}") as http,
+        http_client(base_url=f"http://{server.address}") as http,
     ):
         for path in ("/dev/mail", f"/dev/mail/{mail.name}", f"/dev/mail/{mail.name}/html"):
             assert (await http.get(path)).status_code == 404

@@ -14,6 +14,7 @@ from domain.mail import unsubscribe
 from domain.mail.kinds import KINDS
 from tests.factories import Tenant, rows
 from tests.mail.kinds import USER_ID
+from tests.ports import http_client
 
 OFFERED = sorted(kind for kind, told in KINDS.items() if told.preference is not None)
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
@@ -22,7 +23,7 @@ ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 @pytest.fixture
 async def http(address: str) -> AsyncIterator[httpx.AsyncClient]:
     """A browser, or the server of a mail box."""
-    async with httpx.AsyncClient(base_url=f"http://{address}") as client:
+    async with http_client(base_url=f"http://{address}") as client:
         yield client
 
 

@@ -7,6 +7,7 @@ import httpx
 import pytest
 import stripe
 
+from tests.ports import http_client
 from tests.stripe.server import FakeStripe
 
 KEY = "org_1 customer"
@@ -16,7 +17,7 @@ KEY = "org_1 customer"
 async def http(fake: FakeStripe) -> AsyncIterator[httpx.AsyncClient]:
     """Somebody who sees statuses and headers."""
     headers = {"authorization": f"Bearer {fake.secret_key}", "idempotency-key": KEY}
-    async with httpx.AsyncClient(base_url=fake.origin, headers=headers) as client:
+    async with http_client(base_url=fake.origin, headers=headers) as client:
         yield client
 
 

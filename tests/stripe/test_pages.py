@@ -8,6 +8,7 @@ import httpx
 import pytest
 import stripe
 
+from tests.ports import http_client
 from tests.stripe.objects import Json
 from tests.stripe.server import FakeStripe
 
@@ -17,7 +18,7 @@ DONE, LEFT, BACK = "http://127.0.0.1/done?of={CHECKOUT_SESSION_ID}", "http://127
 @pytest.fixture
 async def browser() -> AsyncIterator[httpx.AsyncClient]:
     """A browser that follows no redirection."""
-    async with httpx.AsyncClient() as client:
+    async with http_client() as client:
         yield client
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from tests.ports import http_client
 from tests.stripe.objects import Json
 
 TIMEOUT_S = 20.0
@@ -43,7 +44,7 @@ class Courier:
     held: list[Json] | None = None
     _to_lose: int = 0
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
-    _client: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False))
+    _client: httpx.AsyncClient = field(default_factory=lambda: http_client(timeout=TIMEOUT_S, trust_env=False))
 
     def take(self, event: Json) -> None:
         """Send an event, as the controls say."""

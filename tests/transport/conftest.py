@@ -7,6 +7,7 @@ import pytest
 
 from domain.adapters.storage_local import LocalStorage
 from domain.adapters.wiring import Adapters
+from tests.ports import http_client
 
 
 @pytest.fixture
@@ -19,5 +20,5 @@ def storage(adapters: Adapters) -> LocalStorage:
 @pytest.fixture
 async def http(address: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application."""
-    async with httpx.AsyncClient(base_url=f"http://{address}") as client:
+    async with http_client(base_url=f"http://{address}") as client:
         yield client

@@ -13,6 +13,7 @@ from graph.app import create_app
 from graph.http import RESPONSE
 from tests.attacks.raw import Running, running
 from tests.factories import Person
+from tests.ports import http_client
 
 JSON_HEADERS = {"content-type": "application/json", "accept": RESPONSE}
 
@@ -32,7 +33,7 @@ async def served(settings: Settings, **changes: Any) -> AsyncIterator[Running]:
 @contextlib.asynccontextmanager
 async def asking(settings: Settings, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of such a server."""
-    async with served(settings, **changes) as server, httpx.AsyncClient(base_url=f"http://{server.address}") as client:
+    async with served(settings, **changes) as server, http_client(base_url=f"http://{server.address}") as client:
         yield client
 
 

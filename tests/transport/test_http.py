@@ -16,6 +16,7 @@ from graph.http import BODY_BYTES, JSON, RESPONSE
 from tests.attacks.raw import exchange, nothing_unhandled, post, raw, still_serves
 from tests.events.live import until
 from tests.factories import Person, Tenant, execute, make_person, rows
+from tests.ports import http_client
 from tests.transport.servers import ask, codes, served
 
 TYPENAME = "{ __typename }"
@@ -35,7 +36,7 @@ SHORT_S = 0.2
 @pytest.fixture
 async def http(address: str) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of the server."""
-    async with httpx.AsyncClient(base_url=f"http://{address}") as client:
+    async with http_client(base_url=f"http://{address}") as client:
         yield client
 
 

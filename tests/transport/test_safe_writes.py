@@ -18,6 +18,7 @@ from tests.events.live import leaving_nothing, until
 from tests.events.test_open_sockets import locked
 from tests.factories import Tenant, events, make_project, make_task, rows
 from tests.idempotency.keyed import CREATE_LABEL, kept, labels, new_key
+from tests.ports import http_client
 from tests.transport.talk import Talk, talking
 
 SOCKETS = 10
@@ -94,7 +95,7 @@ async def transports(
     if token is not None:
         headers["authorization"] = f"Bearer {token}"
     base = f"http://{address}"
-    http = await stack.enter_async_context(httpx.AsyncClient(base_url=base, headers=headers, timeout=30))
+    http = await stack.enter_async_context(http_client(base_url=base, headers=headers, timeout=30))
     return Transports(http, opened)
 
 

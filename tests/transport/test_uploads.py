@@ -21,6 +21,7 @@ from graph.files import PIECE_BYTES, routes
 from graph.http import BODY_BYTES
 from tests.attacks.raw import raw, running
 from tests.events.live import until
+from tests.ports import http_client
 from tests.transport.files import BODY, PNG, assert_nothing_kept, drafts, kept, key, own, put, source, target
 
 
@@ -179,7 +180,7 @@ async def test_a_directory_that_cannot_be_used_is_told(settings: Settings, tmp_p
     made = key()
     app = Starlette(routes=routes(storage))
 
-    async with running(settings, app=app) as server, httpx.AsyncClient(base_url=f"http://{server.address}") as http:
+    async with running(settings, app=app) as server, http_client(base_url=f"http://{server.address}") as http:
         answers = [await put(http, await target(storage, made)), await http.get(await source(storage, made))]
 
     assert [(answer.status_code, answer.text) for answer in answers] == [
