@@ -10,6 +10,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import structlog
 from xdist.remote import Producer
 from xdist.scheduler import LoadGroupScheduling
 
@@ -55,6 +56,13 @@ class Scheduling(LoadGroupScheduling):  # type: ignore[misc]  # without types
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
     """The larger groups first, then the other tests, each for itself."""
     return Scheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+def pytest_configure() -> None:
+    """Let a failure that is logged be written as Python does: structlog would color it, with all local variables."""
+    processors = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*processors[:-1], plain])
 
 
 @pytest.hookimpl(tryfirst=True)
