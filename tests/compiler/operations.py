@@ -4,6 +4,7 @@ A response name stands for one field with one text of arguments throughout a doc
 under it can always be merged: they meet often, and in several fragments.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,6 +89,8 @@ class Maker:
 
     draw: Draw
     material: Material
+    room: float = math.inf
+    """How many more selections there may be."""
     fragments: list[Fragment] = field(default_factory=list)
     variables: dict[str, Variable] = field(default_factory=dict)
     uses: list[set[str]] = field(default_factory=list)
@@ -111,6 +114,9 @@ class Maker:
         return "{ " + " ".join(pieces) + " }"
 
     def _selection(self, type_: GraphQLNamedType, depth: int) -> str:
+        self.room -= 1
+        if self.room < 0:
+            return "__typename"
         chance = self.draw.randint(0, 99)
         is_root = type_ in (SCHEMA.mutation_type, SCHEMA.subscription_type)
         if chance >= 92 and not is_root:
@@ -266,11 +272,14 @@ def is_plumbing(type_: GraphQLNamedType) -> bool:
     return isinstance(type_, GraphQLObjectType) and ("pageInfo" in type_.fields or type_.name.endswith("Edge"))
 
 
-def operation(draw: Draw, material: Material, kind: str = "query") -> Operation:
-    """An operation of the kind; there may be another one beside it, and a name."""
+def operation(draw: Draw, material: Material, kind: str = "query", room: float = math.inf) -> Operation:
+    """An operation of the kind; there may be another one beside it, and a name.
+
+    Once the document has as many selections as there is room for, it asks for types' names alone.
+    """
     root = {"query": SCHEMA.query_type, "mutation": SCHEMA.mutation_type}[kind]
     assert root is not None
-    maker = Maker(draw, material)
+    maker = Maker(draw, material, room)
     name = "A" if percent(draw, 30) else None
     texts = [maker.operation(root, kind, name)]
     if name is not None and percent(draw, 40):

@@ -1,6 +1,6 @@
 """The compiler against graphql-core: random operations, each run through both over the same rows.
 
-300 queries and 60 mutations in the suite, the same ones each time; 5,000 and 500 others each night (`--long`).
+500 queries and 60 mutations in the suite, the same ones each time; 5,000 and 500 others each night (`--long`).
 """
 
 import itertools
@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from domain.adapters.wiring import Adapters
 from domain.base import clock
 from domain.base.settings import Settings
+from graph.base.limits import LIMITS
 from graph.execution import Engine
 from tests.client import engine
 from tests.compiler.operations import operation as made
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 CALLERS = ["admin", "admin", "admin", "guest", "guest", "key", "stranger", "nobody"]
-NUMBERS = {"test_queries": (300, 5_000), "test_mutations": (60, 500)}
+NUMBERS = {"test_queries": (500, 5_000), "test_mutations": (60, 500)}
 """How many examples in the suite, and how many each night."""
 # One seed an example, of which everything else is made: drawn one by one, hypothesis took the choices for flaky.
 SEEDS = st.integers(0, 2**64 - 1)
@@ -70,7 +71,7 @@ def asked(stage: Stage, seed: int, kind: str) -> Request:
     chance = Random(seed)  # noqa: S311
     scene = chance.choice(stage.scenes)
     caller = chance.choice(CALLERS)
-    operation = made(chance, scene.material, kind)
+    operation = made(chance, scene.material, kind, LIMITS.fields)
     return Request(scene.callers[caller], operation.document, operation.variables, operation.name)
 
 
