@@ -50,11 +50,11 @@ async def live(redis: OwnRedis, key: str = "ada") -> int:
         return int(await client.zcard(f"leases:{key}"))
 
 
-async def until_live(redis: OwnRedis, count: int) -> None:
+async def until_live(redis: OwnRedis, count: int, key: str = "ada") -> None:
     """Wait until Redis knows of so many."""
 
     async def is_so() -> bool:
-        return await live(redis) == count
+        return await live(redis, key) == count
 
     await until(is_so)
 
@@ -191,6 +191,8 @@ async def test_without_redis_each_process_counts_its_own_and_enters_them_later(r
             before.release()
             await redis.start()
             await until_live(redis, MOST - 1)
+            # The other process too has found that Redis answers; until then it would count its own alone.
+            await until_live(redis, 2, "bob")
 
         await two.take("ada", MOST)
         with pytest.raises(RateLimited):
