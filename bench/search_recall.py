@@ -47,7 +47,7 @@ PASSAGES_OF_A_DOCUMENT = 3
 COUNT = 10
 SHARED_BUFFERS = "4GB"
 AT_ONCE = 6_000
-WARMING = 100
+WARMING = 1_500
 CORPUS = Path(__file__).parent / "search_quality" / "corpus.jsonl"
 CLASSES = (
     (MOST_COMPARED + 1, f"more than {MOST_COMPARED:,}"),
