@@ -48,7 +48,7 @@ async def remove(actor: Actor, event: EventRow, adapters: Adapters, _job_id: UUI
 
 @outside_handler("attachments.remove_again", delay_s=attachments.UPLOAD_ADDRESS_S)
 async def remove_again(actor: Actor, event: EventRow, adapters: Adapters, _job_id: UUID) -> None:
-    """Remove what was sent after that, which takes nobody's room: the address of the upload let it in until now."""
+    """Remove what was sent after that, which takes nobody's room: an upload could begin until now."""
     await _remove_unwanted(actor, event, adapters.storage)
 
 

@@ -32,7 +32,7 @@ async def index(_actor: Actor, event: EventRow, adapters: Adapters, _job_id: UUI
 
 @tick("search.own_indexes", timeout_s=600.0)
 async def look_for_own_indexes(_at: datetime, _adapters: Adapters) -> None:
-    """Tell of organizations that have grown so large that their searches take longer and find less without an index."""
+    """Tell of organizations that have grown so large that their searches take long without an index."""
     if lacking := await vector_indexes.lacking():
         _log.warning(
             "organizations need an index of their own: run planwire reindex",

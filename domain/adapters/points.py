@@ -6,6 +6,7 @@ dropped, so that nothing is ever given back twice.
 """
 
 import asyncio
+import contextlib
 import contextvars
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -146,9 +147,11 @@ class Points:
         if self._refund_later is not None:
             self._refund_later.cancel()
         self._start_refunding()
-        if self._refunding is not None:
-            await self._refunding
-        await self._count.close()
+        try:
+            if self._refunding is not None:
+                await self._refunding
+        finally:
+            await self._count.close()
 
     def _start_refunding(self) -> None:
         self._refund_later = None
@@ -157,10 +160,8 @@ class Points:
 
     async def _refund(self) -> None:
         while self._refunds:
-            try:
+            with contextlib.suppress(Unavailable):
                 await self._send([])
-            except Unavailable:
-                return
 
     async def _decide(self, takes: list[_Take]) -> dict[_Take, Balance | OutOfPoints]:
         numbers = iter((await self._send(takes)).split())

@@ -215,9 +215,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_te
 $$
 """
 
-# The first model serves from its first vector on, so its index is made while there is nothing to wait for. A later one
-# is filled first, by `planwire reindex`, which also makes its index. Whoever writes vectors shares the lock, and looks
-# which models there are once it is had: so nothing is written without the vectors of a new model.
+# The first model serves from its first vector on; a later one is filled first, by `planwire reindex`. Whoever writes
+# vectors shares the lock, and looks which models there are once it is had: so nothing is written without the vectors of a
+# new model.
 _REGISTER = f"""
 CREATE FUNCTION search_register(wanted text, wanted_dimensions int) RETURNS smallint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -261,10 +261,10 @@ $$
 """
 
 # The nearest passage of each of the `most` nearest documents. Where few can be meant, all are compared: up to `few` of
-# the organization, or those of the documents in question. Else an index is walked, the organization's own where it has
-# one, and on and on where what it gives is somebody else's or not meant; it ends before it has seen everything, and
-# where that was too early all are compared after all. Several passages may be one document's, so more are looked for
-# than are asked for; of what is compared the nearest alone are looked up, and `kind` is null where they are not meant.
+# the organization, or those of the documents in question; and all of one that has no index. Else its index is walked, on
+# and on where what it gives is not meant; the walk ends before it has seen everything, and where that was too early all
+# are compared after all. Several passages may be one document's, so more are looked for than are asked for; of what is
+# compared the nearest alone are looked up, and `kind` is null where they are not meant.
 # `OFFSET 0` keeps the index out of what is compared, and has documents looked up one by one in the order of what is
 # walked. Each statement is planned for its values, and says itself whose and which model's index it may use.
 _NEAREST = f"""
@@ -327,7 +327,7 @@ BEGIN
         IF passages < breadth THEN
             way := compared;
         END IF;
-        breadth := breadth * 4;
+        breadth := breadth * CASE way WHEN walked THEN 4 ELSE 16 END;
     END LOOP;
     RETURN QUERY SELECT * FROM unnest(subjects, of_kinds, nearest, distances);
 END

@@ -41,7 +41,7 @@ async def nearest(
 ) -> list[Near]:
     """The documents nearest to the vector, the nearest first; as many as asked for, or all that there are.
 
-    An index is asked only where the organization has more than `compared` vectors, and may miss some of the nearest.
+    An index may miss some of the nearest. It is asked only where there is one, and more than `compared` vectors.
     `vector` is by the model `serving`. What is archived is left out. Raises Unavailable; Timeout.
     """
     if org_id not in actor.standings or not kinds:
